@@ -1,0 +1,1 @@
+"""Approvals and EULAs: what IT wants, and what may be delivered."""

@@ -1,0 +1,1 @@
+"""The update catalogue: metadata documents, their store, and the sync that fills it."""

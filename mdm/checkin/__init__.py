@@ -1,0 +1,1 @@
+"""Device check-in: OMA DM over HTTP, one transaction per message."""

@@ -1,0 +1,1 @@
+"""Simulated peers that speak the real protocols over real sockets."""

@@ -1,0 +1,71 @@
+"""Status codes of OMA DM 1.2 and what they mean to a server (RepPro 1.2.1 chapter 10, MS-MDM 2.2.6.1)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["StatusCode", "is_success"]
+
+
+class StatusCode(IntEnum):
+    """A SyncML response status; the names are those of RepPro 1.2.1 chapter 10."""
+
+    IN_PROGRESS = 101
+    OK = 200
+    ITEM_ADDED = 201
+    ACCEPTED_FOR_PROCESSING = 202
+    NON_AUTHORITATIVE_RESPONSE = 203
+    NO_CONTENT = 204
+    RESET_CONTENT = 205
+    PARTIAL_CONTENT = 206
+    AUTHENTICATION_ACCEPTED = 212
+    CHUNKED_ITEM_ACCEPTED = 213
+    OPERATION_CANCELLED = 214
+    NOT_EXECUTED = 215
+    ATOMIC_ROLLED_BACK = 216
+    BAD_REQUEST = 400
+    INVALID_CREDENTIALS = 401
+    PAYMENT_NEEDED = 402
+    FORBIDDEN = 403
+    NOT_FOUND = 404
+    COMMAND_NOT_ALLOWED = 405
+    OPTIONAL_FEATURE_NOT_SUPPORTED = 406
+    MISSING_CREDENTIALS = 407
+    REQUEST_TIMEOUT = 408
+    CONFLICT = 409
+    GONE = 410
+    SIZE_REQUIRED = 411
+    INCOMPLETE_COMMAND = 412
+    REQUEST_ENTITY_TOO_LARGE = 413
+    URI_TOO_LONG = 414
+    UNSUPPORTED_MEDIA_TYPE_OR_FORMAT = 415
+    REQUESTED_SIZE_TOO_BIG = 416
+    RETRY_LATER = 417
+    ALREADY_EXISTS = 418
+    DEVICE_FULL = 420
+    SIZE_MISMATCH = 424
+    PERMISSION_DENIED = 425
+    PARTIAL_ITEM_NOT_ACCEPTED = 426
+    ITEM_NOT_EMPTY = 427
+    MOVE_FAILED = 428
+    COMMAND_FAILED = 500
+    COMMAND_NOT_IMPLEMENTED = 501
+    SERVICE_UNAVAILABLE = 503
+    DTD_VERSION_NOT_SUPPORTED = 505
+    PROCESSING_ERROR = 506
+    ATOMIC_FAILED = 507
+    DATA_STORE_FAILURE = 510
+    SERVER_FAILURE = 511
+    SYNCHRONIZATION_FAILED = 512
+    PROTOCOL_VERSION_NOT_SUPPORTED = 513
+    OPERATION_CANCELLED_BY_SERVER = 514
+    ATOMIC_ROLL_BACK_FAILED = 516
+    ATOMIC_RESPONSE_TOO_LARGE = 517
+
+
+_NOT_APPLIED = frozenset({213, 214, 215, 216})
+
+
+def is_success(code: int) -> bool:
+    """True if the command took effect: a 2xx that is not 213-216, which acknowledge without applying."""
+    return 200 <= code < 300 and code not in _NOT_APPLIED  # noqa: PLR2004 - the classes of RepPro chapter 10
