@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["LOGIN_STATUS", "REQUEST_PENDING", "SYNC_TYPE", "UNENROLL_USER_REQUEST", "AlertCode"]
+__all__ = [
+    "AAD_USER_TOKEN",
+    "DEVICE_PREP_SYNC",
+    "KNOWN_CLIENT_EVENTS",
+    "KNOWN_GENERIC_ALERTS",
+    "LOGIN_STATUS",
+    "REQUEST_PENDING",
+    "SYNC_TYPE",
+    "UNENROLL_USER_REQUEST",
+    "AlertCode",
+]
 
 
 class AlertCode(IntEnum):
@@ -30,3 +40,25 @@ REQUEST_PENDING = "Reversed-Domain-Name:com.microsoft.mdm.requestpending"
 
 UNENROLL_USER_REQUEST = "com.microsoft:mdm.unenrollment.userrequest"
 """1226: the user has left management; answer, then send nothing more (MS-MDM 3.2.5.1.3)."""
+
+AAD_USER_TOKEN = "com.microsoft/MDM/AADUserToken"  # noqa: S105 - the name of an alert type
+"""1224: Data is the signed-in user's token. It is a secret: never log or keep it."""
+
+DEVICE_PREP_SYNC = "com.microsoft/MDM/DevicePrepSync"
+"""1224: how far device preparation is (MS-MDM 3.2.5.1.6)."""
+
+KNOWN_CLIENT_EVENTS = frozenset(
+    {
+        LOGIN_STATUS,
+        SYNC_TYPE,
+        REQUEST_PENDING,
+        AAD_USER_TOKEN,
+        DEVICE_PREP_SYNC,
+        "com.microsoft/MDM/BootstrapSync",
+        "com.microsoft/MDM/OdjSync",
+    }
+)
+"""Types of Alert 1224 that are answered 200; any other gets 406 (RepPro 10.4)."""
+
+KNOWN_GENERIC_ALERTS = frozenset({UNENROLL_USER_REQUEST})
+"""Types of Alert 1226 that are answered 200; any other gets 415 (DM_Protocol 8.7.2)."""

@@ -10,10 +10,10 @@ are the schema's history: change a table here and add a revision there in the sa
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - SQLModel evaluates annotations
+from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, CheckConstraint, Column, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, LargeBinary, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from mdm.storage.types import UtcDateTime
@@ -119,9 +119,9 @@ class DeviceUpdate(SQLModel, table=True):
     revision_number: int | None = None
     update_type: int | None = None
     """InstallableUpdates Type: 0 none, 1 security, 2 critical."""
-    hresult: int | None = None
+    hresult: int | None = Field(default=None, sa_type=BigInteger)
     """Unsigned 32-bit HRESULT of FailedUpdates."""
-    failure_state: int | None = None
+    failure_state: int | None = Field(default=None, sa_type=BigInteger)
     """The bit value FailedUpdates calls State or Status (update-csp)."""
     installed_time: str | None = None
     approved_time: str | None = None
@@ -337,7 +337,7 @@ class UpdateRevision(SQLModel, table=True):
     handler: str | None = None
     reboot_behavior: str | None = None
     can_uninstall: bool = False
-    max_download_size: int | None = None
+    max_download_size: int | None = Field(default=None, sa_type=BigInteger)
     support_url: str | None = None
     more_info_url: str | None = None
     original: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
@@ -432,7 +432,7 @@ class SyncRun(SQLModel, table=True):
     not_offered: int = 0
     failed: int = 0
     eula_texts: int = 0
-    bytes_received: int = 0
+    bytes_received: int = Field(default=0, sa_type=BigInteger)
     error: str | None = None
 
 

@@ -1,0 +1,288 @@
+"""What a device's answers change in its rows: the snapshot of its Update tree, approvals, policies, DevInfo.
+
+A list that was not answered changes nothing: unknown is not empty. Rows are written only where something
+changed, so that a check-in without news costs reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlmodel import SQLModel
+
+from csp.guid import parse_guid
+from csp.locuri import LocURI
+from csp.snapshot import UpdateList
+from csp.status import Outcome, outcome
+from mdm.storage.statements import upsert
+from syncml.alerts import LOGIN_STATUS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from csp.snapshot import UpdateEntry, UpdateSnapshot
+    from syncml.exchange import Answer
+    from syncml.session import Reception
+
+__all__ = ["StateChange", "apply_snapshot", "record_approvals", "record_opening", "record_policies"]
+
+_tables = SQLModel.metadata.tables
+_device = _tables["device"]
+_rows = _tables["device_update"]
+_policy = _tables["device_policy"]
+
+_STATE_ORDER: Final = (
+    (UpdateList.PENDING_REBOOT, "pending_reboot"),
+    (UpdateList.FAILED, "failed"),
+    (UpdateList.INSTALLABLE, "installable"),
+    (UpdateList.INSTALLED, "installed"),
+)
+_NEEDS: Final = UpdateList.INSTALLABLE | UpdateList.FAILED | UpdateList.PENDING_REBOOT
+_QUICK_LISTS: Final = (
+    UpdateList.INSTALLABLE,
+    UpdateList.FAILED,
+    UpdateList.PENDING_REBOOT,
+    UpdateList.APPROVED,
+)
+_DEV_INFO: Final = {
+    "./DevInfo/Man": "manufacturer",
+    "./DevInfo/Mod": "model",
+    "./DevInfo/Lang": "language",
+    "./DevInfo/DmV": "dm_version",
+}
+_TEXT: Final = 256
+"""Characters kept of a free text a device sends."""
+
+
+@dataclass(slots=True)
+class StateChange:
+    """What applying a snapshot came to."""
+
+    reported: set[tuple[str, int]] = field(default_factory=set)
+    """(UpdateID, RevisionNumber) newly named by the device; RevisionNumber 0 where its build has none."""
+    vanished: set[str] = field(default_factory=set)
+    """UpdateIDs that were installable, failed or pending and are in no list now: installed, or gone?"""
+    changed: int = 0
+    """Rows inserted, updated or deleted."""
+
+
+def record_opening(connection: Connection, device_pk: int, reception: Reception, now: datetime) -> None:
+    """Keep when the device was heard, its DevInfo and who is logged on."""
+    values: dict[str, Any] = {"last_checkin_at": now}
+    for uri, value in reception.device_info:
+        if uri in _DEV_INFO:
+            values[_DEV_INFO[uri]] = value[:_TEXT]
+    for alert in reception.alerts:
+        if alert.type == LOGIN_STATUS and alert.data is not None:
+            values["login_status"] = alert.data[:_TEXT]
+    connection.execute(update(_device).where(_device.c.pk == device_pk).values(**values))
+
+
+def apply_snapshot(
+    connection: Connection, device_pk: int, snapshot: UpdateSnapshot, now: datetime
+) -> StateChange:
+    """Bring the device's rows in line with the lists and nodes that were answered."""
+    change = StateChange()
+    if snapshot.lists or snapshot.nodes:
+        stored = {
+            row["update_id"]: dict(row)
+            for row in connection.execute(select(_rows).where(_rows.c.device_pk == device_pk)).mappings()
+        }
+        merged = {update_id: dict(row) for update_id, row in stored.items()}
+        for which, entries in snapshot.lists.items():
+            _merge_list(merged, which, entries)
+        for (which, update_id), entry in snapshot.nodes.items():
+            _merge_node(merged, which, update_id, entry)
+        change, writes = _compare(stored, merged, now)
+        change.changed = writes.run(connection, device_pk)
+    values: dict[str, Any] = {}
+    if all(which in snapshot.lists for which in _QUICK_LISTS):
+        values["state_read_at"] = now
+    if UpdateList.INSTALLED in snapshot.lists:
+        values["installed_read_at"] = now
+    if snapshot.last_successful_scan_time is not None:
+        values["last_scan_time"] = snapshot.last_successful_scan_time[:_TEXT]
+    if values:
+        connection.execute(update(_device).where(_device.c.pk == device_pk).values(**values))
+    return change
+
+
+def _merge_list(
+    merged: dict[str, dict[str, Any]], which: UpdateList, entries: Mapping[str, UpdateEntry]
+) -> None:
+    for update_id, row in merged.items():
+        if row["lists"] & which and update_id not in entries:
+            _leave(row, which)
+    for update_id, entry in entries.items():
+        _enter(merged, which, update_id, entry)
+
+
+def _merge_node(
+    merged: dict[str, dict[str, Any]], which: UpdateList, update_id: str, entry: UpdateEntry | None
+) -> None:
+    if entry is not None:
+        _enter(merged, which, update_id, entry)
+    elif update_id in merged:
+        _leave(merged[update_id], which)
+
+
+def _enter(merged: dict[str, dict[str, Any]], which: UpdateList, update_id: str, entry: UpdateEntry) -> None:
+    row = merged.setdefault(update_id, _new_row(update_id))
+    row["lists"] |= int(which)
+    if entry.revision_number is not None:
+        row["revision_number"] = entry.revision_number
+    if which is UpdateList.INSTALLABLE:
+        row["update_type"] = entry.update_type
+    elif which is UpdateList.FAILED:
+        row["hresult"] = entry.hresult
+        row["failure_state"] = entry.failure_state
+    elif which is UpdateList.PENDING_REBOOT:
+        row["installed_time"] = _clip(entry.installed_time)
+    elif which is UpdateList.APPROVED:
+        row["approved_time"] = _clip(entry.approved_time)
+        row["approve_status"] = row["approve_error"] = None
+
+
+def _leave(row: dict[str, Any], which: UpdateList) -> None:
+    row["lists"] &= ~int(which)
+    if which is UpdateList.FAILED:
+        row["hresult"] = row["failure_state"] = None
+
+
+def _clip(text: str | None) -> str | None:
+    return None if text is None else text[:_TEXT]
+
+
+def _new_row(update_id: str) -> dict[str, Any]:
+    return {
+        "update_id": update_id,
+        "lists": 0,
+        "state": "listed",
+        "revision_number": None,
+        "update_type": None,
+        "hresult": None,
+        "failure_state": None,
+        "installed_time": None,
+        "approved_time": None,
+        "since": None,
+        "approve_status": None,
+        "approve_error": None,
+    }
+
+
+def _state(lists: int) -> str:
+    for which, name in _STATE_ORDER:
+        if lists & which:
+            return name
+    return "listed"
+
+
+@dataclass(slots=True)
+class _Writes:
+    """The rows to write, sorted by statement, so that each is one executemany."""
+
+    inserts: list[dict[str, Any]] = field(default_factory=list)
+    updates: list[dict[str, Any]] = field(default_factory=list)
+    deletes: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self, connection: Connection, device_pk: int) -> int:
+        """Write them; returns how many rows changed."""
+        key = (_rows.c.device_pk == device_pk, _rows.c.update_id == bindparam("b_update_id"))
+        if self.inserts:
+            connection.execute(insert(_rows), [{**row, "device_pk": device_pk} for row in self.inserts])
+        if self.updates:
+            connection.execute(update(_rows).where(*key), self.updates)
+        if self.deletes:
+            connection.execute(delete(_rows).where(*key), self.deletes)
+        return len(self.inserts) + len(self.updates) + len(self.deletes)
+
+
+def _compare(
+    stored: Mapping[str, dict[str, Any]], merged: Mapping[str, dict[str, Any]], now: datetime
+) -> tuple[StateChange, _Writes]:
+    """What changed between the rows as stored and as merged."""
+    change, writes = StateChange(), _Writes()
+    for update_id, row in merged.items():
+        before = stored.get(update_id)
+        seen = row["lists"] & ~int(UpdateList.APPROVED)
+        if before is not None and before["lists"] & _NEEDS and not seen:
+            change.vanished.add(update_id)
+        row["state"] = _state(row["lists"])
+        if before is None:
+            row["since"] = now
+            writes.inserts.append(row)
+        elif not row["lists"] and row["approve_status"] is None:
+            writes.deletes.append({"b_update_id": update_id})
+        elif before != row:
+            if before["state"] != row["state"]:
+                row["since"] = now
+            values = {name: row[name] for name in row if name not in {"device_pk", "update_id"}}
+            writes.updates.append({**values, "b_update_id": update_id})
+        if seen and (before is None or before["revision_number"] != row["revision_number"]):
+            change.reported.add((update_id, row["revision_number"] or 0))
+    return change, writes
+
+
+def record_approvals(
+    connection: Connection, device_pk: int, answers: Iterable[Answer], now: datetime
+) -> tuple[int, int]:
+    """Keep what the device said to Adds on ApprovedUpdates; returns (accepted, refused).
+
+    An answered 200 or 418 puts the GUID into the device's approved list at once; the next read of
+    ApprovedUpdates confirms it. A command without an answer is unknown and changes nothing.
+    """
+    accepted = refused = 0
+    for answer in answers:
+        if answer.request.verb != "Add" or answer.status is None:
+            continue
+        update_id = parse_guid(LocURI.parse(answer.request.loc_uri).segments[-1])
+        row = (
+            connection.execute(
+                select(_rows).where(_rows.c.device_pk == device_pk, _rows.c.update_id == update_id)
+            )
+            .mappings()
+            .one_or_none()
+        )
+        values = (
+            dict(row) if row is not None else {**_new_row(update_id), "device_pk": device_pk, "since": now}
+        )
+        if outcome(answer.request, answer.status) in {Outcome.DONE, Outcome.ALREADY_DONE}:
+            accepted += 1
+            values["lists"] |= int(UpdateList.APPROVED)
+            values["approve_status"] = values["approve_error"] = None
+        else:
+            refused += 1
+            values["approve_status"] = answer.status
+            values["approve_error"] = _clip(answer.original_error)
+        connection.execute(
+            upsert(_rows, connection, update=("lists", "approve_status", "approve_error")), values
+        )
+    return accepted, refused
+
+
+def record_policies(connection: Connection, device_pk: int, answers: Iterable[Answer], now: datetime) -> None:
+    """Keep what the device said to Replaces of policies: set, unsupported (404, 405, 406) or failed."""
+    for answer in answers:
+        if answer.request.verb != "Replace" or answer.status is None:
+            continue
+        result = outcome(answer.request, answer.status)
+        if result in {Outcome.DONE, Outcome.ALREADY_DONE}:
+            status, value = "set", answer.request.data
+        else:
+            status, value = ("unsupported" if result is Outcome.UNSUPPORTED else "failed"), None
+        connection.execute(
+            upsert(_policy, connection, update=("status", "value", "status_code", "at")),
+            {
+                "device_pk": device_pk,
+                "name": LocURI.parse(answer.request.loc_uri).segments[-1],
+                "status": status,
+                "value": value,
+                "status_code": answer.status,
+                "at": now,
+            },
+        )

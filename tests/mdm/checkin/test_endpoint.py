@@ -1,0 +1,98 @@
+"""POST /omadm: what is said in HTTP, because it cannot be said in SyncML."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from mdm.checkin.endpoint import MEDIA_TYPE, omadm_route
+from syncml import client
+from syncml.reader import read_message
+from syncml.writer import write_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Bench
+
+PATH = "/omadm?mode=Maintenance&Platform=WoA"
+
+
+@pytest.fixture
+def http(sqlite_bench: Bench) -> Iterator[TestClient]:
+    """A client of an application that has the device endpoint only."""
+    with TestClient(Starlette(routes=[omadm_route(sqlite_bench.checkin)])) as test_client:
+        yield test_client
+
+
+def package_1() -> bytes:
+    """A first message without credentials."""
+    message, _ = client.begin(
+        session_id="1", device_id="DEV1", server_uri="https://x.test", device_info={"./DevInfo/Man": "x"}
+    )
+    return write_message(message)
+
+
+@pytest.mark.parametrize("content_type", [MEDIA_TYPE, f"{MEDIA_TYPE}; charset=utf-8", MEDIA_TYPE.upper()])
+def test_syncml_is_answered_in_syncml(http: TestClient, content_type: str) -> None:
+    """Even a refusal is 200 with a Status, in the media type of OMA DM, not chunked."""
+    response = http.post(PATH, content=package_1(), headers={"content-type": content_type})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == MEDIA_TYPE
+    assert int(response.headers["content-length"]) == len(response.content)
+    assert read_message(response.content).header.session_id == "1"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status", "detail"),
+    [
+        ("application/vnd.syncml.dm+wbxml", b"\x02", 415, "Content-Type must be"),
+        ("text/xml", b"<x/>", 415, "Content-Type must be"),
+        ("", b"<x/>", 415, "Content-Type must be"),
+        (MEDIA_TYPE, b"", 400, ""),
+        (MEDIA_TYPE, b"<SyncML", 400, ""),
+        (MEDIA_TYPE, b'<!DOCTYPE x [<!ENTITY a "b">]><SyncML/>', 400, "DOCTYPE"),
+        (MEDIA_TYPE, b"x" * (512 * 1024 + 1), 413, "524288"),
+    ],
+)
+def test_what_is_no_message(
+    http: TestClient, sqlite_bench: Bench, content_type: str, body: bytes, status: int, detail: str
+) -> None:
+    """Each gets its HTTP status and a sentence, and changes nothing."""
+    sqlite_bench.enrol()
+    before = sqlite_bench.dump()
+    response = http.post(PATH, content=body, headers={"content-type": content_type})
+    assert response.status_code == status
+    assert response.headers["content-type"].startswith("text/plain")
+    assert detail in response.text
+    assert sqlite_bench.dump() == before
+
+
+def test_header_without_identity_is_400(http: TestClient) -> None:
+    """A SyncHdr no reply could be addressed to is an HTTP matter."""
+    body = b'<SyncML xmlns="SYNCML:SYNCML1.2"><SyncHdr/><SyncBody><Final/></SyncBody></SyncML>'
+    response = http.post(PATH, content=body, headers={"content-type": MEDIA_TYPE})
+    assert (response.status_code, response.text) == (400, "SyncHdr has no usable SessionID\n")
+
+
+def test_other_methods_are_405(http: TestClient) -> None:
+    """OMA DM is POST only."""
+    assert http.get(PATH).status_code == 405
+
+
+def test_database_away_is_503(http: TestClient, sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device is told to come back, and when."""
+    from mdm.errors import Unavailable  # noqa: PLC0415 - only this test needs it
+
+    @contextmanager
+    def away() -> Iterator[NoReturn]:
+        raise Unavailable("The database is away.", retry_after=7)
+        yield
+
+    monkeypatch.setattr(sqlite_bench.database, "read", away)
+    response = http.post(PATH, content=package_1(), headers={"content-type": MEDIA_TYPE})
+    assert (response.status_code, response.headers["retry-after"]) == (503, "7")
