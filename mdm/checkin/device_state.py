@@ -42,6 +42,8 @@ _STATE_ORDER: Final = (
     (UpdateList.INSTALLABLE, "installable"),
     (UpdateList.INSTALLED, "installed"),
 )
+_MERGE_ORDER: Final = (UpdateList.APPROVED, *(which for which, _ in reversed(_STATE_ORDER)))
+"""The list that decides the state comes last, so that its RevisionNumber is the one kept."""
 _NEEDS: Final = UpdateList.INSTALLABLE | UpdateList.FAILED | UpdateList.PENDING_REBOOT
 _QUICK_LISTS: Final = (
     UpdateList.INSTALLABLE,
@@ -94,8 +96,9 @@ def apply_snapshot(
             for row in connection.execute(select(_rows).where(_rows.c.device_pk == device_pk)).mappings()
         }
         merged = {update_id: dict(row) for update_id, row in stored.items()}
-        for which, entries in snapshot.lists.items():
-            _merge_list(merged, which, entries)
+        for which in _MERGE_ORDER:
+            if which in snapshot.lists:
+                _merge_list(merged, which, snapshot.lists[which])
         for (which, update_id), entry in snapshot.nodes.items():
             _merge_node(merged, which, update_id, entry)
         change, writes = _compare(stored, merged, now)

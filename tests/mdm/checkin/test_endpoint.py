@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
+import anyio
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Bench
+    from starlette.types import Message
 
 PATH = "/omadm?mode=Maintenance&Platform=WoA"
 
@@ -96,3 +98,31 @@ def test_database_away_is_503(http: TestClient, sqlite_bench: Bench, monkeypatch
     monkeypatch.setattr(sqlite_bench.database, "read", away)
     response = http.post(PATH, content=package_1(), headers={"content-type": MEDIA_TYPE})
     assert (response.status_code, response.headers["retry-after"]) == (503, "7")
+
+
+def test_connection_lost_while_sending(sqlite_bench: Bench) -> None:
+    """Half a message is no message: nothing is processed, and nothing fails."""
+    before = sqlite_bench.dump()
+    sent: list[Message] = []
+
+    async def run() -> None:
+        parts = iter(
+            [
+                {"type": "http.request", "body": package_1()[:50], "more_body": True},
+                {"type": "http.disconnect"},
+            ]
+        )
+
+        async def receive() -> Message:
+            return next(parts)
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", MEDIA_TYPE.encode())]
+        scope = {"type": "http", "method": "POST", "path": "/omadm", "query_string": b"", "headers": headers}
+        await Starlette(routes=[omadm_route(sqlite_bench.checkin)])(scope, receive, send)
+
+    anyio.run(run)
+    assert sent[0]["status"] == 400
+    assert sqlite_bench.dump() == before

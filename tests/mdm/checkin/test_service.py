@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from csp.snapshot import UpdateEntry, UpdateList, UpdateSnapshot
+from mdm.checkin.device_state import apply_snapshot
 from mdm.checkin.service import CheckIn
 from syncml import client
 from syncml.auth import make_cred
@@ -320,6 +322,26 @@ def test_pending_reboot_then_installed(sqlite_bench: Bench) -> None:
     device.pending, device.installed = {}, {A: 200}
     device.check_in()
     assert states(sqlite_bench) == {A: "installed"}
+
+
+def test_revision_is_that_of_the_list_that_decides(sqlite_bench: Bench) -> None:
+    """Installed in one revision and installable in the next: the one to install is shown and fetched."""
+    device = sqlite_bench.enrol()
+    device.installable = {A: (1, 201)}
+    device.installed = {A: 200}
+    device.check_in()
+    (row,) = sqlite_bench.rows("device_update")
+    assert (row["state"], row["revision_number"]) == ("installable", 201)
+
+
+def test_unasked_node_that_is_not_installed_clears_the_bit(sqlite_bench: Bench) -> None:
+    """A 404 on InstalledUpdates/{guid} is evidence: the update is not installed."""
+    sqlite_bench.enrol()
+    with sqlite_bench.database.write() as connection:
+        for entry in (UpdateEntry(A), None, None):
+            snapshot = UpdateSnapshot(nodes={(UpdateList.INSTALLED, A): entry})
+            apply_snapshot(connection, 1, snapshot, sqlite_bench.now)
+    assert sqlite_bench.rows("device_update") == []
 
 
 def test_failed_get_changes_nothing(sqlite_bench: Bench) -> None:

@@ -1,0 +1,329 @@
+"""Approvals: what can be approved, what is held and why, and what a revocation leaves behind."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mdm.approvals.eulas import OpenEula
+from mdm.approvals.store import (
+    ApprovalView,
+    create_approval,
+    get_approval,
+    list_approvals,
+    revoke_approval,
+)
+from mdm.audit import Origin
+from mdm.devices.groups import add_member, create_group
+from mdm.errors import Conflict, Invalid, NotFound
+
+if TYPE_CHECKING:
+    from conftest import Bench
+
+ORIGIN = Origin(actor="client:ops")
+A = "a317dafe-baf4-453f-b232-a7075efae36e"
+B = "b317dafe-baf4-453f-b232-a7075efae36e"
+C = "c317dafe-baf4-453f-b232-a7075efae36e"
+CLASS = "0fa1201d-4330-4fa8-8ae9-b877473b6441"
+PRODUCT = "72e7624a-5b00-45d2-b92f-e561c0a6a160"
+EULA = "eeeeeeee-0000-4000-8000-000000000001"
+
+
+def approve(bench: Bench, target_id: str = A, **values: Any) -> ApprovalView:
+    """Approve in a transaction of its own, for all devices unless told."""
+    given: dict[str, Any] = {
+        "target_type": "update",
+        "group_ids": ["all-devices"],
+        "now": bench.now,
+        **values,
+    }
+    with bench.database.write() as conn:
+        return create_approval(conn, ORIGIN, target_id=target_id, **given)
+
+
+def group(bench: Bench, name: str, *device_ids: str) -> str:
+    """A group with members."""
+    with bench.database.write() as conn:
+        made = create_group(conn, ORIGIN, name=name, now=bench.now)
+        for device_id in device_ids:
+            add_member(conn, ORIGIN, made.id, device_id, now=bench.now)
+    return made.id
+
+
+def accept(bench: Bench, eula_id: str = EULA) -> None:
+    """An acceptance in the ledger."""
+    bench.add(
+        "eula_acceptance",
+        id=f"acc-{eula_id}",
+        eula_id=eula_id,
+        locale="en",
+        text_sha256="0" * 64,
+        accepted_by="client:legal",
+        accepted_at=bench.now,
+    )
+
+
+def test_a_known_update_is_approved(bench: Bench) -> None:
+    """Everything asked for is stored, and the update's title shown."""
+    bench.catalogue(A, title="2026-11 Cumulative")
+    pilots = group(bench, "pilots")
+    view = approve(bench, group_ids=[pilots, "all-devices", pilots], reason="patch day")
+    assert (view.target.type, view.target.id, view.target.title) == ("update", A, "2026-11 Cumulative")
+    assert view.group_ids == tuple(sorted(["all-devices", pilots]))
+    assert (view.action, view.reason, view.created_by, view.created_at) == (
+        "approve",
+        "patch day",
+        "client:ops",
+        bench.now,
+    )
+    assert (view.requested_state, view.effective_state, view.reasons) == ("active", "active", ())
+    with bench.database.read() as conn:
+        assert get_approval(conn, view.id) == view
+    entry = bench.rows("audit_entry", "seq")[-1]
+    assert (entry["action"], entry["object_id"]) == ("approval.create", view.id)
+    assert entry["detail"]["group_ids"] == list(view.group_ids)
+
+
+def test_an_unknown_update_is_held_until_its_metadata_comes(bench: Bench) -> None:
+    """Held for metadata, then for the EULA the metadata brings, then active: nothing is stored for it."""
+    view = approve(bench)
+    assert (view.effective_state, view.reasons, view.target.title) == ("held", ("metadata_unknown",), None)
+    bench.add("eula", id=EULA, first_seen_at=bench.now)
+    bench.catalogue(A, eula_id=EULA)
+    with bench.database.read() as conn:
+        assert get_approval(conn, view.id).reasons == ("eula_not_accepted",)
+    accept(bench)
+    with bench.database.read() as conn:
+        assert get_approval(conn, view.id).effective_state == "active"
+
+
+def test_metadata_can_be_waived(bench: Bench) -> None:
+    """`allow_without_metadata` delivers what no upstream describes."""
+    view = approve(bench, allow_without_metadata=True)
+    assert (view.effective_state, view.allow_without_metadata) == ("active", True)
+
+
+def test_an_open_eula_stands_in_the_way(bench: Bench) -> None:
+    """The conflict names it, nothing is written, and accepting it clears the way."""
+    bench.add("eula", id=EULA, first_seen_at=bench.now)
+    bench.catalogue(A, eula_id=EULA, title=".NET")
+    before = bench.dump()
+    with pytest.raises(Conflict) as caught:
+        approve(bench, allow_without_metadata=True)
+    assert caught.value.code == "eula_not_accepted"
+    assert caught.value.members == {"eulas": [OpenEula(EULA, ".NET")]}
+    assert EULA in caught.value.detail
+    assert bench.dump() == before
+    accept(bench)
+    assert approve(bench).effective_state == "active"
+
+
+def test_every_open_eula_of_a_classification_is_named(bench: Bench) -> None:
+    """One unaccepted EULA anywhere in the class stops its approval; expired updates do not."""
+    other = EULA.replace("1", "2")
+    for number, (update_id, eula_id) in enumerate(((A, EULA), (B, other))):
+        bench.add("eula", id=eula_id, first_seen_at=bench.now)
+        bench.catalogue(update_id, eula_id=eula_id, classification_id=CLASS, title=f"U{number}")
+    with pytest.raises(Conflict) as caught:
+        approve(bench, CLASS, target_type="classification")
+    assert caught.value.code == "eula_not_accepted"
+    assert [eula.id for eula in caught.value.members["eulas"]] == [EULA, other]
+    assert "and 1 more" in caught.value.detail
+    accept(bench)
+    accept(bench, other)
+    view = approve(bench, CLASS, target_type="classification")
+    assert (view.effective_state, view.target.title) == ("active", "Security Updates")
+    third = EULA.replace("1", "3")
+    bench.add("eula", id=third, first_seen_at=bench.now)
+    bench.catalogue(C, eula_id=third, classification_id=CLASS)
+    with bench.database.read() as conn:
+        held = get_approval(conn, view.id)
+    assert (held.effective_state, held.reasons) == ("held", ("eula_not_accepted",))
+
+
+def test_a_classification_has_the_title_of_the_category_list(bench: Bench) -> None:
+    """The upstream's name wins over ours, and an unknown GUID has none."""
+    bench.add(
+        "category", id=CLASS, revision_number=1, category_type="UpdateClassification", title="Sicherheit"
+    )
+    assert approve(bench, CLASS, target_type="classification").target.title == "Sicherheit"
+    assert approve(bench, C, target_type="classification").target.title is None
+
+
+def test_an_expired_update_is_refused_and_holds_what_was_approved(bench: Bench) -> None:
+    """Before: a conflict. Afterwards: the approval says that it no longer reaches anybody."""
+    bench.catalogue(A, publication_state="Expired", title="Old")
+    with pytest.raises(Conflict) as caught:
+        approve(bench)
+    assert caught.value.code == "update_expired"
+    held = approve(bench, B)
+    bench.catalogue(B, publication_state="Expired")
+    with bench.database.read() as conn:
+        assert get_approval(conn, held.id).reasons == ("update_expired",)
+
+
+def test_superseded_updates_are_approved_with_a_warning(bench: Bench) -> None:
+    """The warning names the newer update, in the answer that creates the approval only."""
+    bench.catalogue(A)
+    bench.catalogue(B)
+    bench.add("revision_relation", update_id=B, revision_number=200, kind="supersedes", clause=0, target_id=A)
+    view = approve(bench)
+    (warning,) = view.warnings
+    assert (warning.code, warning.superseded_by) == ("update_superseded", (B,))
+    assert approve(bench, B).warnings == ()
+    with bench.database.read() as conn:
+        assert get_approval(conn, view.id).warnings == ()
+
+
+@pytest.mark.parametrize("target_type", ["update", "classification"])
+def test_the_same_again_is_a_conflict(bench: Bench, target_type: str) -> None:
+    """Same target and same groups: the existing one is named. Other groups, or a revoked one, are no conflict."""
+    pilots = group(bench, "pilots")
+    first = approve(bench, A, target_type=target_type)
+    with pytest.raises(Conflict) as caught:
+        approve(bench, A, target_type=target_type, allow_without_metadata=True)
+    assert caught.value.code == "approval_conflict"
+    assert caught.value.members == {"existing": first.id}
+    both = approve(bench, A, target_type=target_type, group_ids=["all-devices", pilots])
+    assert approve(bench, A, target_type=target_type, group_ids=[pilots]).id != both.id
+    with bench.database.write() as conn:
+        revoke_approval(conn, ORIGIN, first.id, now=bench.now)
+    assert approve(bench, A, target_type=target_type).id != first.id
+
+
+def test_equal_requests_at_the_same_moment(bench: Bench) -> None:
+    """Of eight threads approving the same for the same groups one succeeds."""
+    bench.catalogue(A)
+    barrier = threading.Barrier(8)
+    outcomes: list[str] = []
+
+    def run() -> None:
+        barrier.wait()
+        try:
+            approve(bench)
+        except Conflict as error:
+            outcomes.append(error.code)
+        else:
+            outcomes.append("made")
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["approval_conflict"] * 7 + ["made"]
+
+
+def test_groups_must_exist(bench: Bench) -> None:
+    """The unknown group is named, and nothing is written."""
+    before = bench.dump()
+    with pytest.raises(NotFound) as caught:
+        approve(bench, group_ids=["all-devices", "grp_x"])
+    assert (caught.value.code, caught.value.members) == ("group_not_found", {"group_id": "grp_x"})
+    assert bench.dump() == before
+
+
+@pytest.mark.parametrize(
+    ("target_type", "target_id", "code", "words"),
+    [
+        ("update", CLASS, "not_update", "category 'Security Updates'"),
+        ("update", PRODUCT, "not_update", "category 'Windows 11'"),
+        ("update", C, "not_update", "not an update"),
+        ("classification", A, "not_classification", "an update"),
+        ("classification", PRODUCT, "not_classification", "Product 'Windows 11'"),
+    ],
+)
+def test_a_guid_of_another_kind_is_refused(
+    bench: Bench, target_type: str, target_id: str, code: str, words: str
+) -> None:
+    """A product or detectoid cannot be approved as an update, nor an update as a classification."""
+    bench.catalogue(A)
+    bench.catalogue(C, update_type="Detectoid")
+    bench.add("category", id=PRODUCT, revision_number=1, category_type="Product", title="Windows 11")
+    with pytest.raises(Invalid) as caught:
+        approve(bench, target_id, target_type=target_type)
+    (error,) = caught.value.errors
+    assert (error.pointer, error.code) == ("/target/id", code)
+    assert words in error.detail
+
+
+def test_untyped_categories_may_be_classifications(bench: Bench) -> None:
+    """295 of 470 real categories have no type: they are given the benefit of the doubt."""
+    bench.add("category", id=C, revision_number=1, category_type=None, title="Who knows")
+    assert approve(bench, C, target_type="classification").target.title == "Who knows"
+
+
+def test_lists_are_newest_first_and_filtered(bench: Bench) -> None:
+    """Pages join, ties are broken by id, and filters hold."""
+    made = [approve(bench, target) for target in (A, B, C)]
+    bench.now += timedelta(seconds=1)
+    newest = approve(bench, A, group_ids=[group(bench, "pilots")])
+    with bench.database.write() as conn:
+        revoke_approval(conn, ORIGIN, made[0].id, now=bench.now)
+    with bench.database.read() as conn:
+        everything = list_approvals(conn, before=None, limit=10)
+        paged: list[ApprovalView] = []
+        before = None
+        while page := list_approvals(conn, before=before, limit=1):
+            paged += page
+            before = (page[0].created_at, page[0].id)
+        active = list_approvals(conn, active=True, before=None, limit=10)
+        revoked = list_approvals(conn, active=False, before=None, limit=10)
+        of_a = list_approvals(conn, target_id=A, before=None, limit=10)
+    assert everything[0].id == newest.id
+    assert {view.id for view in everything} == {view.id for view in [*made, newest]}
+    assert paged == everything
+    assert [view.id for view in revoked] == [made[0].id]
+    assert len(active) == 3
+    assert [view.id for view in of_a] == [newest.id, made[0].id]
+
+
+def test_revoking(bench: Bench) -> None:
+    """The approval keeps its place in history; revoking again changes nothing."""
+    view = approve(bench)
+    later = bench.now + timedelta(hours=1)
+    with bench.database.write() as conn:
+        revoked, residual = revoke_approval(conn, ORIGIN, view.id, now=later)
+    assert (revoked.revoked_at, revoked.revoked_by) == (later, "client:ops")
+    assert (revoked.requested_state, revoked.effective_state, revoked.reasons) == ("revoked", "revoked", ())
+    assert (residual.devices, residual.detail.startswith("No device")) == (0, True)
+    before = bench.dump()
+    with bench.database.write() as conn:
+        again, _ = revoke_approval(conn, Origin("client:other"), view.id, now=later + timedelta(hours=1))
+    assert again == revoked
+    assert bench.dump() == before
+
+
+def test_what_devices_keep_is_counted(bench: Bench) -> None:
+    """Devices of the approval's groups that hold it in ApprovedUpdates; others do not count."""
+    for number in range(1, 4):
+        bench.enrol(f"DEV{number}")
+        bench.add(
+            "device_update",
+            device_pk=number,
+            update_id=A,
+            lists=17 if number != 3 else 1,
+            state="installable",
+            since=bench.now,
+        )
+    pilots = group(bench, "pilots", "id-DEV1", "id-DEV3")
+    everybody, some = approve(bench), approve(bench, group_ids=[pilots])
+    with bench.database.write() as conn:
+        _, residual = revoke_approval(conn, ORIGIN, everybody.id, now=bench.now)
+        assert residual.devices == 2
+        assert residual.detail.startswith("2 devices hold this")
+        _, residual = revoke_approval(conn, ORIGIN, some.id, now=bench.now)
+        assert residual.devices == 1
+        assert residual.detail.startswith("1 device holds this")
+
+
+def test_an_unknown_approval(sqlite_bench: Bench) -> None:
+    """Neither read nor revoked."""
+    with sqlite_bench.database.write() as conn:
+        with pytest.raises(NotFound):
+            get_approval(conn, "apr_x")
+        with pytest.raises(NotFound):
+            revoke_approval(conn, ORIGIN, "apr_x", now=sqlite_bench.now)
