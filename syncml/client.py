@@ -337,7 +337,7 @@ def _nonce(meta: Meta | None) -> bytes | None:
     if meta is None or meta.next_nonce is None:
         return None
     try:
-        return b64decode(meta.next_nonce.strip(), validate=True)
+        return b64decode("".join(meta.next_nonce.split()), validate=True)
     except ValueError:
         return None
 

@@ -1,0 +1,54 @@
+"""Elements this package does not know, between tree and message: kept whole, written back unchanged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from syncml.errors import LocalProtocolError, RemoteProtocolError
+from syncml.limits import DEFAULT_LIMITS
+from syncml.messages import Extension
+from syncml.xmltree import Element, escape_attribute, parse, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["read_extensions", "write_extensions"]
+
+
+def read_extensions(elements: list[Element]) -> tuple[Extension, ...]:
+    """The elements as values, in document order."""
+    return tuple([_extension(element) for element in elements]) if elements else ()
+
+
+def write_extensions(extensions: Iterable[Extension], namespace: str) -> str:
+    """The extensions as XML text for a place whose default namespace is `namespace`.
+
+    Raises `LocalProtocolError` for one that is not XML: a name that is none, an attribute twice, a reserved
+    namespace, nested deeper than `DEFAULT_LIMITS` allows.
+    """
+    return "".join([_written(extension, namespace) for extension in extensions])
+
+
+def _extension(element: Element) -> Extension:
+    children = read_extensions(element.children)
+    return Extension(element.name, element.namespace, element.text, element.attributes, children)
+
+
+def _written(extension: Extension, namespace: str) -> str:
+    """XML text that is proven by reading it back: the parser's rules for names are not worth repeating."""
+    text = "".join(pieces([_element(extension, DEFAULT_LIMITS.depth)], namespace))
+    try:
+        around = parse(f'<_ xmlns="{escape_attribute(namespace)}">{text}</_>'.encode(), DEFAULT_LIMITS)
+    except (RemoteProtocolError, UnicodeEncodeError) as error:
+        raise LocalProtocolError(f"extension {extension.name[:40]!a} is not XML: {error}") from None
+    if read_extensions(around.children) != (extension,):
+        raise LocalProtocolError(f"extension {extension.name[:40]!a} would be read as something else")
+    return text
+
+
+def _element(extension: Extension, room: int) -> Element:
+    if not room:
+        raise LocalProtocolError(f"extensions nested more than {DEFAULT_LIMITS.depth} deep")
+    content: list[str | Element] = [extension.text] if extension.text else []
+    content += [_element(child, room - 1) for child in extension.children]
+    return Element(extension.name, extension.namespace, extension.attributes, content)

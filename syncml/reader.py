@@ -1,0 +1,368 @@
+"""Bytes of a SyncML document to typed messages, as Windows and Microsoft's samples really write them.
+
+Children are found by name, in any order (the specifications' own examples break their DTD). Of a child that
+may stand once the first counts and later ones are dropped. Tokens (CmdID, LocURI, codes) lose surrounding
+white space, the Data of an Item never does. Text where only elements belong is ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from syncml.errors import LimitExceeded, MalformedMessage
+from syncml.extensions import read_extensions
+from syncml.limits import DEFAULT_LIMITS, Limits
+from syncml.messages import (
+    Add,
+    Alert,
+    Atomic,
+    Chal,
+    Command,
+    Copy,
+    Cred,
+    Delete,
+    Exec,
+    Get,
+    Item,
+    Location,
+    Message,
+    Meta,
+    Replace,
+    Results,
+    Sequence,
+    Status,
+    SyncHdr,
+    Unknown,
+)
+from syncml.namespaces import METINF_LIKE, ORIGINAL_ERROR, SYNCML_LIKE
+from syncml.xmltree import SPACE, Element, parse, pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["read_fragment", "read_message"]
+
+_Found: TypeAlias = "dict[str, list[Element]]"
+
+_NUMBER = re.compile(r"[0-9]{1,19}")  # 19 digits hold any 64-bit length; int() of more takes quadratic time
+
+
+def read_message(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
+    """The message in `data`, a whole SyncML document.
+
+    Absent header fields are read as "". Raises `MalformedMessage` for what is not a SyncML document, and
+    `LimitExceeded` for what is larger than `limits`; nothing else (RepPro 1.2.1 chapter 7, MS-MDM 2.2).
+    """
+    return _message(parse(data, limits), limits)
+
+
+def read_fragment(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Message | Command | tuple[Command, ...]:
+    """What `data` holds by its root: a Message (SyncML), its commands (SyncBody), or one command.
+
+    The specifications show most commands without the document around them. Raises as `read_message`.
+    """
+    root = parse(data, limits)
+    if root.namespace in SYNCML_LIKE:
+        if root.name == "SyncBody":
+            return _body(root, limits)[0]
+        if root.name in _COMMANDS:
+            return _COMMANDS[root.name](root, limits)
+    return _message(root, limits)
+
+
+def _message(root: Element, limits: Limits) -> Message:
+    if root.name != "SyncML" or root.namespace not in SYNCML_LIKE:
+        raise MalformedMessage(f"the root element is {_shown(root)}, not SyncML")
+    found, _ = _children(root, _SYNCML)
+    header, body = (_only(found, name) for name in ("SyncHdr", "SyncBody"))
+    commands, final = _body(body, limits)
+    return Message(_header(header), commands, final)
+
+
+def _only(found: _Found, name: str) -> Element:
+    """The one child of that name; two would let two readers see two messages."""
+    elements = found.get(name, ())
+    if len(elements) != 1:
+        raise MalformedMessage(f"SyncML needs one {name}, not {len(elements)}")
+    return elements[0]
+
+
+def _shown(element: Element) -> str:
+    """The element's name for an error, short and in one line."""
+    shown = f"{{{element.namespace[:40]}}}{element.name[:40]}" if element.namespace else element.name[:40]
+    return ascii(shown)
+
+
+def _body(body: Element, limits: Limits) -> tuple[tuple[Command, ...], bool]:
+    """The commands of a SyncBody, and whether Final stands among them."""
+    found, rest = _children(body, _FINAL)
+    return _commands(rest, limits), "Final" in found
+
+
+def _commands(elements: Iterable[Element], limits: Limits) -> tuple[Command, ...]:
+    return tuple([_command(element, limits) for element in elements])
+
+
+def _command(element: Element, limits: Limits) -> Command:
+    """The command, or `Unknown` for an element that is none in OMA DM (DS has Map, Move, Put, Search, Sync)."""
+    read = _COMMANDS.get(element.name)
+    if read is None or element.namespace not in SYNCML_LIKE:
+        found, _ = _children(element, _CMD_ID)
+        return Unknown(element.name, _token(found, "CmdID") or "", element.namespace)
+    return read(element, limits)
+
+
+_ItemCommand: TypeAlias = "type[Add | Copy | Delete | Get | Replace]"
+
+
+def _item_command(verb: _ItemCommand, element: Element, limits: Limits) -> Command:
+    found, rest = _children(element, _ITEM_COMMAND)
+    return verb(
+        cmd_id=_token(found, "CmdID") or "",
+        items=_items(found, limits),
+        meta=_meta(found),
+        no_resp="NoResp" in found,
+        extra=read_extensions(rest),
+    )
+
+
+def _exec(element: Element, limits: Limits) -> Exec:
+    found, rest = _children(element, _EXEC)
+    return Exec(
+        cmd_id=_token(found, "CmdID") or "",
+        items=_items(found, limits),
+        meta=_meta(found),
+        no_resp="NoResp" in found,
+        correlator=_token(found, "Correlator"),
+        extra=read_extensions(rest),
+    )
+
+
+def _group(verb: type[Atomic | Sequence], element: Element, limits: Limits) -> Atomic | Sequence:
+    found, rest = _children(element, _GROUP)
+    return verb(
+        cmd_id=_token(found, "CmdID") or "",
+        commands=_commands(rest, limits),
+        meta=_meta(found),
+        no_resp="NoResp" in found,
+    )
+
+
+def _alert(element: Element, limits: Limits) -> Alert:
+    found, rest = _children(element, _ALERT)
+    return Alert(
+        cmd_id=_token(found, "CmdID") or "",
+        data=_token(found, "Data") or "",
+        items=_items(found, limits),
+        correlator=_token(found, "Correlator"),
+        no_resp="NoResp" in found,
+        extra=read_extensions(rest),
+    )
+
+
+def _status(element: Element, limits: Limits) -> Status:
+    found, rest = _children(element, _STATUS)
+    original_error = None
+    if "Data" in found:
+        original_error = dict(found["Data"][0].attributes).get(ORIGINAL_ERROR)
+    chal = None
+    if "Chal" in found:
+        chal = Chal(_meta(_children(found["Chal"][0], _CHAL)[0]) or Meta())
+    return Status(
+        cmd_id=_token(found, "CmdID") or "",
+        msg_ref=_token(found, "MsgRef") or "",
+        cmd_ref=_token(found, "CmdRef") or "",
+        cmd=_token(found, "Cmd") or "",
+        data=_token(found, "Data") or "",
+        target_refs=tuple([_reference(ref) for ref in found.get("TargetRef", ())]),
+        source_refs=tuple([_reference(ref) for ref in found.get("SourceRef", ())]),
+        cred=_cred(found),
+        chal=chal,
+        items=_items(found, limits),
+        original_error=None if original_error is None else original_error.strip(SPACE),
+        extra=read_extensions(rest),
+    )
+
+
+def _results(element: Element, limits: Limits) -> Results:
+    """A Results; MsgRef and CmdRef default to "1" (RepPro 1.2.1 7.5.11)."""
+    found, rest = _children(element, _RESULTS)
+    msg_ref, cmd_ref = _token(found, "MsgRef"), _token(found, "CmdRef")
+    return Results(
+        cmd_id=_token(found, "CmdID") or "",
+        msg_ref="1" if msg_ref is None else msg_ref,
+        cmd_ref="1" if cmd_ref is None else cmd_ref,
+        items=_items(found, limits),
+        cmd=_token(found, "Cmd"),
+        meta=_meta(found),
+        target_ref=_reference(found["TargetRef"][0]) if "TargetRef" in found else None,
+        source_ref=_reference(found["SourceRef"][0]) if "SourceRef" in found else None,
+        extra=read_extensions(rest),
+    )
+
+
+_COMMANDS: Mapping[str, Callable[[Element, Limits], Command]] = {
+    "Add": partial(_item_command, Add),
+    "Alert": _alert,
+    "Atomic": partial(_group, Atomic),
+    "Copy": partial(_item_command, Copy),
+    "Delete": partial(_item_command, Delete),
+    "Exec": _exec,
+    "Get": partial(_item_command, Get),
+    "Replace": partial(_item_command, Replace),
+    "Results": _results,
+    "Sequence": partial(_group, Sequence),
+    "Status": _status,
+}
+
+_SYNCML = frozenset({"SyncHdr", "SyncBody"})
+_HEADER = frozenset(
+    {"VerDTD", "VerProto", "SessionID", "MsgID", "Target", "Source", "RespURI", "NoResp", "Cred", "Meta"}
+)
+_FINAL = frozenset({"Final"})
+_CMD_ID = frozenset({"CmdID"})
+_GROUP = frozenset({"CmdID", "NoResp", "Meta"})
+_ITEM_COMMAND = _GROUP | {"Item"}
+_EXEC = _ITEM_COMMAND | {"Correlator"}
+_ALERT = frozenset({"CmdID", "NoResp", "Data", "Correlator", "Item"})
+_REFERENCES = frozenset({"CmdID", "MsgRef", "CmdRef", "Cmd", "TargetRef", "SourceRef", "Item"})
+_STATUS = _REFERENCES | {"Cred", "Chal", "Data"}
+_RESULTS = _REFERENCES | {"Meta"}
+_CHAL = frozenset({"Meta"})
+_CRED = frozenset({"Meta", "Data"})
+_ITEM = frozenset({"Target", "Source", "Meta", "Data", "MoreData"})
+_LOCATION = frozenset({"LocURI", "LocName"})
+_META = frozenset({"Format", "Type", "Mark", "Size", "NextNonce", "MaxMsgSize", "MaxObjSize"})
+
+
+def _header(element: Element) -> SyncHdr:
+    found, rest = _children(element, _HEADER)
+    return SyncHdr(
+        session_id=_token(found, "SessionID") or "",
+        msg_id=_token(found, "MsgID") or "",
+        target=_location(found, "Target") or Location(""),
+        source=_location(found, "Source") or Location(""),
+        ver_dtd=_token(found, "VerDTD") or "",
+        ver_proto=_token(found, "VerProto") or "",
+        resp_uri=_token(found, "RespURI"),
+        no_resp="NoResp" in found,
+        cred=_cred(found),
+        meta=_meta(found),
+        extra=read_extensions(rest),
+    )
+
+
+def _items(found: _Found, limits: Limits) -> tuple[Item, ...]:
+    return tuple([_item(element, limits) for element in found.get("Item", ())])
+
+
+def _item(element: Element, limits: Limits) -> Item:
+    found, rest = _children(element, _ITEM)
+    meta = _meta(found)
+    if rest and (meta is None or meta.type is None):
+        meta = _adopt_type(meta, rest)
+    return Item(
+        target=_location(found, "Target"),
+        source=_location(found, "Source"),
+        meta=meta,
+        data=_data(found["Data"][0], limits) if "Data" in found else None,
+        more_data="MoreData" in found,
+        extra=read_extensions(rest),
+    )
+
+
+def _adopt_type(meta: Meta | None, rest: list[Element]) -> Meta | None:
+    """Take a Type out of the Item's unknown children: MS-MDM 3.2.5.1.5 prints it beside an empty Meta."""
+    for position, child in enumerate(rest):
+        if child.name == "Type" and child.namespace in METINF_LIKE:
+            del rest[position]
+            return replace(meta or Meta(), type=child.text.strip(SPACE))
+    return meta
+
+
+def _data(element: Element, limits: Limits) -> str:
+    """The value of an Item; unescaped markup is kept as XML text (Windows samples pass documents so)."""
+    if not element.children:
+        return element.text
+    parts: list[str] = []
+    room = limits.text
+    for piece in pieces(element.content, element.namespace):
+        # namespaces declared far outside are repeated here, which can multiply the size of the input
+        room -= len(piece)
+        if room < 0:
+            raise LimitExceeded(f"more than {limits.text} characters of markup in one Data")
+        parts.append(piece)
+    return "".join(parts)
+
+
+def _location(found: _Found, name: str) -> Location | None:
+    if name not in found:
+        return None
+    inner, rest = _children(found[name][0], _LOCATION)
+    return Location(_token(inner, "LocURI") or "", _token(inner, "LocName"), read_extensions(rest))
+
+
+def _reference(element: Element) -> str:
+    """TargetRef or SourceRef: text in the DTD, a LocURI inside in MS-MDM 2.2.7."""
+    inner, _ = _children(element, _LOCATION)
+    uri = _token(inner, "LocURI")
+    return element.text.strip(SPACE) if uri is None else uri
+
+
+def _cred(found: _Found) -> Cred | None:
+    if "Cred" not in found:
+        return None
+    inner, _ = _children(found["Cred"][0], _CRED)
+    return Cred(_token(inner, "Data") or "", _meta(inner) or Meta())
+
+
+def _meta(found: _Found) -> Meta | None:
+    if "Meta" not in found:
+        return None
+    inner, rest = _children(found["Meta"][0], _META, METINF_LIKE)
+    return Meta(
+        format=_token(inner, "Format"),
+        type=_token(inner, "Type"),
+        mark=_token(inner, "Mark"),
+        size=_number(inner, "Size"),
+        next_nonce=_token(inner, "NextNonce"),
+        max_msg_size=_number(inner, "MaxMsgSize"),
+        max_obj_size=_number(inner, "MaxObjSize"),
+        extra=read_extensions(rest),
+    )
+
+
+def _number(found: _Found, name: str) -> int | None:
+    text = _token(found, name)
+    if text is None:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise MalformedMessage(f"{name} is not a number: {text[:20]!a}")
+    return int(text)
+
+
+def _token(found: _Found, name: str) -> str | None:
+    """Text of the first child of that name without the white space around it, None if there is no child."""
+    elements = found.get(name)
+    return None if elements is None else elements[0].text.strip(SPACE)
+
+
+def _children(
+    element: Element, known: frozenset[str], namespaces: frozenset[str] = SYNCML_LIKE
+) -> tuple[_Found, list[Element]]:
+    """The known children by name, and the others; text between them is layout."""
+    found: _Found = {}
+    rest: list[Element] = []
+    for child in element.content:
+        if isinstance(child, str):
+            continue
+        if child.name not in known or child.namespace not in namespaces:
+            rest.append(child)
+        elif child.name in found:
+            found[child.name].append(child)
+        else:
+            found[child.name] = [child]
+    return found, rest
