@@ -1,0 +1,175 @@
+"""The thread that syncs: claims queued runs, asks for scheduled ones, and does them one after the other.
+
+Any number of processes may have one: the ledger gives each run to one of them. A failed run is not repeated
+at once; the next scheduled one tries again.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import structlog
+from sqlalchemy import select
+from sqlmodel import SQLModel
+
+from mdm.catalog.runs import (
+    RunLost,
+    RunView,
+    claim_next,
+    request_scheduled_sync,
+    requeue_running,
+)
+from mdm.catalog.sync import run_sync
+from mdm.errors import Unavailable
+from mdm.storage.tables import Upstream
+from mdm.upstream.client import UpstreamClient
+from mdm.upstream.transport import Patience, open_http_client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from mdm.settings import Settings
+    from mdm.storage.engine import Database
+
+__all__ = ["SyncWorker", "account_name"]
+
+POLL_SECONDS: Final = 5.0
+"""How long a run asked for by another process may wait."""
+
+STOP_SECONDS: Final = 30.0
+
+_NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9.-]+")
+
+_upstream = SQLModel.metadata.tables[Upstream.__tablename__]
+_log = structlog.get_logger(__name__)
+
+
+class SyncWorker:
+    """Does sync runs, in a thread of its own between `start` and `stop`, or in the caller's by `run_pending`."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        *,
+        patience: Patience | None = None,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        """`patience` is how calls wait between tries (unless given: real time, cut short by `stop`)."""
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._poll_seconds = poll_seconds
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._patience = patience or Patience(sleep=self._stopping.wait)
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread; on SQLite, runs left over by a killed process are taken up again at once."""
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._loop, name="sync-worker", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look for a run now: somebody has just asked for one."""
+        self._wake.set()
+
+    def stop(self, timeout: float = STOP_SECONDS) -> None:
+        """Stop and wait for the HTTP attempt under way, at most `timeout` seconds.
+
+        A run that is not done is queued again; after the timeout the process may end all the same, which costs
+        the run no more than a kill would: nothing.
+        """
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+            self._thread = None
+
+    def run_pending(self) -> RunView | None:
+        """Do the run that is due, if there is one, and return how it ended.
+
+        Raises Unavailable if the database is down.
+        """
+        with self._database.write() as connection:
+            now = self._clock()
+            if self._settings.upstream_url is not None:
+                interval = timedelta(minutes=self._settings.sync_interval_minutes)
+                request_scheduled_sync(connection, self._settings.upstream_url, interval, now)
+            run = claim_next(connection, now)
+        return self._do(run) if run is not None else None
+
+    def _loop(self) -> None:
+        resumed = False
+        while not self._stopping.is_set():
+            worked = False
+            try:
+                if not resumed and self._database.dialect == "sqlite":
+                    # one host, one serving process: what is marked as running was running when it died
+                    with self._database.write() as connection:
+                        requeue_running(connection)
+                resumed = True
+                worked = self.run_pending() is not None
+            except Unavailable as problem:
+                _log.warning("catalog.worker_waits", reason=problem.detail)
+            except Exception:  # noqa: BLE001 - a defect must not end the thread that keeps the catalogue alive
+                _log.exception("catalog.worker_failed")
+            if not worked:
+                self._wake.wait(self._poll_seconds)
+            self._wake.clear()
+
+    def _do(self, run: RunView) -> RunView:
+        with self._database.read() as connection:
+            account_guid = connection.scalar(
+                select(_upstream.c.account_guid).where(_upstream.c.url == run.upstream_url)
+            )
+        try:
+            with open_http_client() as http:
+                client = UpstreamClient(
+                    run.upstream_url,
+                    account_name(self._settings.public_url),
+                    str(account_guid),
+                    http,
+                    now=self._clock,
+                    patience=self._patience,
+                )
+                ended = run_sync(
+                    self._database, client, run, clock=self._clock, should_stop=self._stopping.is_set
+                )
+        except RunLost:
+            _log.warning("catalog.sync_lost", run_id=run.id)
+            return run
+        write = _log.warning if ended.state == "failed" else _log.info
+        write(
+            "catalog.sync",
+            run_id=ended.id,
+            trigger=ended.trigger,
+            state=ended.state,
+            phase=ended.phase,
+            categories=ended.categories,
+            needed=ended.needed,
+            fetched=ended.fetched,
+            not_offered=ended.not_offered,
+            failed=ended.failed,
+            eula_texts=ended.eula_texts,
+            bytes_received=ended.bytes_received,
+            error=ended.error,
+        )
+        return ended
+
+
+def account_name(public_url: str | None) -> str:
+    """Return the name this bridge shows to an upstream: its public host, else this machine's.
+
+    Only what a host name may hold: an upstream refuses other signs (MS-WSUSSS 3.1.4.2).
+    """
+    host = urlsplit(public_url).hostname if public_url is not None else None
+    return _NOT_IN_A_NAME.sub("-", host or socket.gethostname()).strip("-.") or "csp-bridge"

@@ -1,0 +1,198 @@
+"""HTTP to the upstream: bounded, patient, and the only place that knows httpx.
+
+A call is tried up to four times, with exponential back-off and jitter, after a connection error, a timeout,
+HTTP 429 or 502-504, HTTP 500 without a readable fault, and the fault ServerBusy. What is read is counted while
+it streams, and one attempt has one deadline however slowly the peer drips. Content codings are refused: none
+is asked for, and they would defeat the count.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import httpx2
+
+from mdm.upstream.answers import read_fault
+from mdm.upstream.errors import AnswerTimeout, AnswerTooLarge, InvalidAnswer, SoapFault, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mdm.upstream.requests import SoapRequest
+
+__all__ = ["DEADLINE", "TRIES", "Patience", "Transport", "open_http_client", "origin_of"]
+
+TRIES: Final = 4
+"""Attempts per call. Precedents: 10 in Microsoft's own open client, which pauses 5 s; 3 in Windows' reporting."""
+DEADLINE: Final = 180.0
+"""Seconds one attempt may take as a whole; the same as in Microsoft's open client."""
+_LONGEST_PAUSE: Final = 30.0
+_FAULT_BYTES: Final = 1024 * 1024
+_OK: Final = 200
+_MAY_HOLD_FAULT: Final = frozenset({400, 500})
+"""SOAP 1.1 answers a fault with 500; SOAP 1.2 blames the sender with 400."""
+_LATER: Final = frozenset({429, 500, 502, 503, 504})
+
+
+def open_http_client() -> httpx2.Client:
+    """Return a client for one sync run; the caller closes it.
+
+    TLS is verified against the operating system's store, where an administrator may add a root (Microsoft
+    Update's is not in Mozilla's list). A loopback upstream is never asked through a proxy.
+    """
+    version = importlib.metadata.version("update-csp-bridge")
+    loopback: dict[str, httpx2.BaseTransport | None] = {
+        "all://127.0.0.1": None,
+        "all://localhost": None,
+        "all://[::1]": None,
+    }
+    return httpx2.Client(
+        timeout=httpx2.Timeout(30.0, read=120.0),
+        follow_redirects=False,
+        headers={"User-Agent": f"csp-bridge/{version}"},
+        mounts=loopback,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How a call waits; tests give it clocks of their own."""
+
+    sleep: Callable[[float], object] = time.sleep
+    jitter: Callable[[], float] = random.random
+    """From 0 to 1."""
+    monotonic: Callable[[], float] = time.monotonic
+    tries: int = TRIES
+    deadline: float = DEADLINE
+
+    def pause(self, attempt: int) -> float:
+        """Seconds to wait after a failed attempt (the first is 1): 0.5-1, 1-2, 2-4, ... up to 30."""
+        longest = min(_LONGEST_PAUSE, 2.0 ** (attempt - 1))
+        return longest * (0.5 + self.jitter() / 2)
+
+
+class Transport:
+    """Posts calls and gets files over one httpx client."""
+
+    def __init__(self, http: httpx2.Client, patience: Patience) -> None:
+        """Use a client that somebody else closes."""
+        self._http = http
+        self._patience = patience
+        self.before_attempt: Callable[[], None] = _nothing
+        """Runs before every attempt; what it raises ends the call."""
+        self.bytes_received = 0
+        """Body bytes read so far, refused and failed answers included."""
+
+    def post(self, url: str, request: SoapRequest, *, max_bytes: int, retry_timeouts: bool = True) -> bytes:
+        """Return the body of an HTTP 200 answer.
+
+        Raises SoapFault for a fault; AnswerTooLarge over `max_bytes`; TransportError once the tries are used
+        up (after one AnswerTimeout unless `retry_timeouts`); InvalidAnswer for any other status.
+        """
+
+        def attempt() -> bytes:
+            status, body = self._exchange("POST", url, max_bytes, request)
+            if status == _OK:
+                return body
+            if status in _MAY_HOLD_FAULT and (fault := read_fault(body)):
+                raise fault
+            raise _status_error(status, url)
+
+        return self._patiently(attempt, retry_timeouts=retry_timeouts)
+
+    def get(self, url: str, *, max_bytes: int) -> bytes:
+        """Return the body of an HTTP 200 answer; raises as `post` does, faults apart."""
+
+        def attempt() -> bytes:
+            status, body = self._exchange("GET", url, max_bytes)
+            if status == _OK:
+                return body
+            raise _status_error(status, url)
+
+        return self._patiently(attempt, retry_timeouts=True)
+
+    def _patiently(self, attempt: Callable[[], bytes], *, retry_timeouts: bool) -> bytes:
+        for number in range(1, self._patience.tries):
+            self.before_attempt()
+            try:
+                return attempt()
+            except AnswerTimeout:
+                if not retry_timeouts:
+                    raise
+            except TransportError:
+                pass  # the next attempt, or the last one below, tells
+            except SoapFault as fault:
+                if fault.error_code != "ServerBusy":
+                    raise
+            self._patience.sleep(self._patience.pause(number))
+        self.before_attempt()
+        return attempt()
+
+    def _exchange(
+        self, method: str, url: str, max_bytes: int, request: SoapRequest | None = None
+    ) -> tuple[int, bytes]:
+        deadline = self._patience.monotonic() + self._patience.deadline
+        headers = {"Accept-Encoding": "identity", **(request.headers if request else {})}
+        content = request.body if request else None
+        where = _place(url)
+        try:
+            with self._http.stream(
+                method, url, content=content, headers=headers, follow_redirects=False
+            ) as response:
+                coding = response.headers.get("Content-Encoding", "identity")
+                if coding.lower() != "identity":
+                    raise InvalidAnswer(
+                        f"{where} sent the content coding {coding[:40]!r}, which nobody asked for"
+                    )
+                limit = max_bytes if response.status_code == _OK else _FAULT_BYTES
+                return response.status_code, self._read(response, limit, deadline, where)
+        except (httpx2.ReadTimeout, httpx2.WriteTimeout) as problem:
+            raise AnswerTimeout(f"{where} did not answer in time") from problem
+        except httpx2.RequestError as problem:
+            raise TransportError(
+                f"{where} cannot be reached: {str(problem) or type(problem).__name__}"
+            ) from problem
+
+    def _read(self, response: httpx2.Response, limit: int, deadline: float, where: str) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_raw():
+            self.bytes_received += len(chunk)
+            body += chunk
+            if len(body) > limit:
+                raise AnswerTooLarge(f"the answer of {where} has more than {limit} bytes")
+            if self._patience.monotonic() > deadline:
+                raise AnswerTimeout(f"{where} took more than {self._patience.deadline:g} s to answer")
+        return bytes(body)
+
+
+def _nothing() -> None:
+    """Nobody watches."""
+
+
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Return scheme, host and port (None where it is the scheme's own) of an http or https URL.
+
+    Raises InvalidAnswer for any other URL.
+    """
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL as problem:
+        raise InvalidAnswer("a URL cannot be read") from problem
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise InvalidAnswer(f"a URL is not http or https but {parsed.scheme[:20]!r}")
+    return parsed.scheme, parsed.host, parsed.port
+
+
+def _place(url: str) -> str:
+    """Host and port of a URL: what a sentence may say of it, without credentials."""
+    _, host, port = origin_of(url)
+    return host if port is None else f"{host}:{port}"
+
+
+def _status_error(status: int, url: str) -> TransportError | InvalidAnswer:
+    kind = TransportError if status in _LATER else InvalidAnswer
+    return kind(f"{_place(url)} answered HTTP {status}")

@@ -1,0 +1,105 @@
+"""Blobs: cabinets decoded, bounded, and refused with one error."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mdm.lab.cabinet import pack_blob, pack_member
+from mdm.upstream.blob import decode_cabinet, document_of
+from mdm.upstream.errors import BlobError
+from mdm.upstream.messages import UpdateIdentity, UpdateRecord
+
+IDENTITY = UpdateIdentity("dd78b8a1-0b20-45c1-add6-4da72e9364cf", 202)
+TEXT = '<upd:Update title="Ünïcode €"/>'
+
+
+def record(text: str | None = None, cabinet: bytes | None = None) -> UpdateRecord:
+    """A record with the blobs given."""
+    return UpdateRecord(IDENTITY, text, base64.b64encode(cabinet).decode() if cabinet is not None else None)
+
+
+def test_a_plain_blob_is_its_own_document() -> None:
+    """XmlUpdateBlob needs no decoding."""
+    assert document_of(record(TEXT)) == TEXT
+
+
+def test_a_cabinet_holds_the_document() -> None:
+    """XmlUpdateBlobCompressed is decoded, also when its base64 is wrapped."""
+    assert document_of(record(cabinet=pack_blob(TEXT))) == TEXT
+    wrapped = base64.encodebytes(pack_blob(TEXT)).decode()
+    assert document_of(UpdateRecord(IDENTITY, None, wrapped)) == TEXT
+
+
+def test_a_byte_order_mark_is_dropped() -> None:
+    """A WSUS sends none, but may."""
+    assert decode_cabinet(pack_blob("\ufeff" + TEXT)) == TEXT
+
+
+def test_a_text_of_several_frames_is_decoded() -> None:
+    """Longer texts have several CFDATA blocks that share one LZX window."""
+    text = "".join(f"<line number='{number}'/>" for number in range(5000))
+    assert decode_cabinet(pack_blob(text)) == text
+
+
+@settings(max_examples=50)
+@given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\ufeff")))
+def test_any_text_survives_the_cabinet(text: str) -> None:
+    """Whatever a document holds comes out again."""
+    assert decode_cabinet(pack_blob(text)) == text
+
+
+def cabinet_with(offset: int = 0, size: int | None = None) -> bytes:
+    """A cabinet whose CFFILE entry lies about where the member begins or how long it is."""
+    data = bytearray(pack_blob(TEXT))
+    entry = struct.unpack_from("<I", data, 16)[0]  # coffFiles
+    if size is not None:
+        struct.pack_into("<I", data, entry, size)
+    struct.pack_into("<I", data, entry + 4, offset)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("blob", "reason"),
+    [
+        (record(), "not exactly one"),
+        (record(TEXT, pack_blob(TEXT)), "not exactly one"),
+        (UpdateRecord(IDENTITY, None, "%%%"), "not base64"),
+        (UpdateRecord(IDENTITY, None, "TVND"), "cannot be decoded"),
+        (record(cabinet=b""), "cannot be decoded"),
+        (record(cabinet=pack_blob(TEXT)[:-3]), "cannot be decoded"),
+        (record(cabinet=pack_member(TEXT.encode("utf-16-le"), "../blob")), "exactly one member called blob"),
+        (record(cabinet=pack_member(b"abc")), "not UTF-16LE"),
+        (record(cabinet=pack_member(b"\x00\xd8")), "not UTF-16LE"),
+        (record(cabinet=cabinet_with(offset=2)), "exactly one member called blob"),
+        (record(cabinet=cabinet_with(size=0x7FFFFFFF)), "declares 2147483647 bytes"),
+        (record(cabinet=cabinet_with(size=4096)), "cannot be decoded"),
+    ],
+)
+def test_what_cannot_be_decoded_is_a_blob_error(blob: UpdateRecord, reason: str) -> None:
+    """One error, with the reason, and never a guess at the text."""
+    with pytest.raises(BlobError, match=reason):
+        document_of(blob)
+
+
+def test_the_declared_size_is_bounded_before_decompression() -> None:
+    """One byte over the bound is refused, the bound itself is not."""
+    cabinet = pack_blob("ab")
+    assert decode_cabinet(cabinet, max_bytes=4) == "ab"
+    with pytest.raises(BlobError, match="declares 4 bytes, more than 3"):
+        decode_cabinet(cabinet, max_bytes=3)
+
+
+@settings(max_examples=100)
+@given(st.binary(max_size=200), st.integers(0, 120))
+def test_a_damaged_cabinet_is_a_blob_error_or_a_text(noise: bytes, at: int) -> None:
+    """Whatever bytes come, nothing else leaves the decoder."""
+    data = bytearray(pack_blob(TEXT))
+    data[at : at + len(noise)] = noise
+    with contextlib.suppress(BlobError):
+        decode_cabinet(bytes(data))
