@@ -1,0 +1,1 @@
+"""What the generated catalogue is made of: one module per kind of release, and what they share."""

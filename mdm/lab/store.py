@@ -1,0 +1,121 @@
+"""Where a virtual device keeps itself: one JSON file, replaced as a whole, so that kill -9 leaves the old or the new."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mdm.lab.windows import WindowsState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Account", "DeviceRecord", "DeviceStore", "Identity"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a device is."""
+
+    device_id: str
+    """Source LocURI of its messages and ./DevInfo/DevId: 32 hexadecimal digits, as Windows makes them."""
+    name: str
+    os_build: str
+    """`10.0.26100.4652`."""
+    manufacturer: str = "Contoso"
+    model: str = "Virtual Device"
+    language: str = "en-US"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the device was given when it was enrolled."""
+
+    server_uri: str
+    """URL of the device endpoint, without a query."""
+    scheme: str
+    """`syncml:auth-md5` or `syncml:auth-basic`."""
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRecord:
+    """Everything a device remembers."""
+
+    identity: Identity
+    account: Account
+    nonce: bytes | None
+    """For the next session; None: the server has to challenge first."""
+    windows: WindowsState = WindowsState()  # noqa: RUF009 - frozen, and its mappings are never changed in place
+    sessions: int = 0
+    """Sessions begun: the SessionID of the next one. The first is "0", as after a boot of Windows."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return {
+            "format": _FORMAT,
+            "identity": asdict(self.identity),
+            "account": asdict(self.account),
+            "nonce": None if self.nonce is None else self.nonce.hex(),
+            "windows": self.windows.to_json(),
+            "sessions": self.sessions,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> DeviceRecord:
+        """Read what `to_json` wrote; KeyError, TypeError or ValueError if it is something else."""
+        if value["format"] != _FORMAT:
+            raise ValueError(f"format {value['format']!r} is not {_FORMAT}")
+        return cls(
+            identity=Identity(**value["identity"]),
+            account=Account(**value["account"]),
+            nonce=None if value["nonce"] is None else bytes.fromhex(value["nonce"]),
+            windows=WindowsState.from_json(value["windows"]),
+            sessions=value["sessions"],
+        )
+
+
+class DeviceStore:
+    """A directory of devices; the files hold passwords and are readable by their owner only."""
+
+    def __init__(self, directory: Path) -> None:
+        """Make the directory if it is missing."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory = directory
+
+    def path(self, device_id: str) -> Path:
+        """The file of a device."""
+        return self.directory / f"{device_id}.json"
+
+    def save(self, record: DeviceRecord) -> None:
+        """Write the record durably: a new file, synced, renamed over the old one, the rename synced."""
+        path = self.path(record.identity.device_id)
+        temporary = path.with_suffix(".tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(record.to_json(), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        directory = os.open(self.directory, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def load(self, device_id: str) -> DeviceRecord | None:
+        """The record of a device, or None if there is none; raises ValueError for a file that is not one."""
+        path = self.path(device_id)
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            return DeviceRecord.from_json(value)
+        except FileNotFoundError:
+            return None
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no state of a virtual device: {error}") from None

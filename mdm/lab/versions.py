@@ -1,0 +1,94 @@
+"""Windows versions by build number: what a virtual device of some build has of the CSP and of the policies."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["Build"]
+
+_BUILD: Final = re.compile(r"(?:10\.0\.)?(?P<number>[0-9]{5})(?:\.(?P<ubr>[0-9]{1,5}))?")
+_SINCE: Final = re.compile(r"(?P<release>[^+]+)(?:\+(?P<ubr>[0-9]+))?")
+
+_RELEASES: Final = {
+    "1507": 10240,
+    "1511": 10586,
+    "1607": 14393,
+    "1703": 15063,
+    "1709": 16299,
+    "1803": 17134,
+    "1809": 17763,
+    "1903": 18362,
+    "1909": 18363,
+    "2004": 19041,
+    "20H2": 19042,
+    "21H1": 19043,
+    "21H2": 19044,
+    "22H2": 19045,
+    "Server 2022": 20348,
+    "W11 21H2": 22000,
+    "W11 22H2": 22621,
+    "W11 24H2": 26100,
+}
+"""The labels `csp.policy.Policy.since` and `csp.tree.Node.since` use, and their builds."""
+
+_ONE_SERVICING: Final = (
+    frozenset({18362, 18363}),
+    frozenset(range(19041, 19046)),
+)
+"""Builds that share their cumulative updates, and so their build revisions (UBR)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A Windows 10 or 11 build, and what it knows."""
+
+    number: int
+    ubr: int = 0
+    """Update build revision: grows with each cumulative update."""
+
+    @classmethod
+    def parse(cls, text: str) -> Build:
+        """Read `10.0.26100.4652`, `26100.4652` or `26100`; raises ValueError for anything else."""
+        match = _BUILD.fullmatch(text)
+        if match is None:
+            raise ValueError(f"not a Windows build: {text!r}")
+        return cls(int(match["number"]), int(match["ubr"] or 0))
+
+    def __str__(self) -> str:
+        """As `./DevDetail/SwV` shows it: `10.0.26100.4652`."""
+        return f"10.0.{self.number}.{self.ubr}"
+
+    @property
+    def reports_revisions(self) -> bool:
+        """True if Failed-, Installed- and PendingRebootUpdates have RevisionNumber leaves (since 1703)."""
+        return self.number >= _RELEASES["1703"]
+
+    @property
+    def failure_leaf(self) -> str:
+        """`State` or `Status`: the DDF of 1803 and the page of 2023 call one leaf by two names.
+
+        Where Windows changed is not published; here Windows 10 has the old name and Windows 11 the new one.
+        """
+        return "State" if self.number >= _RELEASES["W11 21H2"] else "Status"
+
+    def has(self, since: str) -> bool:
+        """True if something that exists since `1607`, or since `W11 21H2 / 2004+546 / 1909+1110`, is there.
+
+        The entry of the newest release that is not newer than this build decides; with a `+n`, on that
+        release itself, by the build revision. Raises KeyError for a label that is no Windows version.
+        """
+        entries = [match for part in since.split(" / ") if (match := _SINCE.fullmatch(part))]
+        first = {_RELEASES[entry["release"]]: int(entry["ubr"] or 0) for entry in entries}
+        reached = [number for number in first if number <= self.number]
+        if not reached:
+            return False
+        nearest = max(reached)
+        if not _same_servicing(nearest, self.number):
+            return True
+        return self.ubr >= first[nearest]
+
+
+def _same_servicing(one: int, other: int) -> bool:
+    return one == other or any({one, other} <= builds for builds in _ONE_SERVICING)
