@@ -1,0 +1,99 @@
+"""The service put together: the one place that knows every part and hands each what it needs."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import anyio.to_thread
+import structlog
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from mdm.catalog.worker import SyncWorker
+from mdm.checkin.endpoint import omadm_route
+from mdm.checkin.service import CheckIn
+from mdm.clock import utc_now
+from mdm.health import health_routes
+from mdm.rest.middleware import RequestId, RequestLog, SecurityHeaders
+from mdm.rest.operations import Services, operation_routes
+from mdm.rest.problems import EXCEPTION_HANDLERS, problem_routes
+from mdm.rest.table import OPERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
+
+    from mdm.settings import Settings
+    from mdm.storage.engine import Database
+    from mdm.storage.secrets import SecretBox
+
+__all__ = ["build_app"]
+
+log = structlog.get_logger(__name__)
+
+_NONCE_BYTES: Final = 16
+
+
+def build_app(
+    settings: Settings,
+    database: Database,
+    box: SecretBox,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+) -> Starlette:
+    """The ASGI application: device endpoint, REST API, probes, and the catalogue worker if there is an upstream.
+
+    The caller migrates the database before and closes it after; the application's lifespan only starts and
+    stops what runs beside requests.
+    """
+    worker = SyncWorker(database, settings, clock) if settings.upstream_url is not None else None
+    services = Services(
+        settings=settings,
+        database=database,
+        secrets=box,
+        clock=clock,
+        wake_sync=_nothing if worker is None else worker.wake,
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        del app
+        if worker is not None:
+            worker.start()
+        try:
+            yield
+        finally:
+            if worker is not None:
+                await anyio.to_thread.run_sync(worker.stop)
+
+    checkin = CheckIn(
+        database=database,
+        secrets=box,
+        make_nonce=lambda: secrets.token_bytes(_NONCE_BYTES),
+        server_uri=None if settings.public_url is None else f"{settings.public_url}/omadm",
+        manage_policy=settings.manage_require_update_approval,
+    )
+    app = Starlette(
+        routes=[
+            omadm_route(checkin),
+            *operation_routes(OPERATIONS, services),
+            *health_routes(database, upstream_configured=settings.upstream_url is not None),
+            *problem_routes(),
+        ],
+        middleware=[
+            Middleware(RequestId, public_url=settings.public_url),
+            Middleware(SecurityHeaders, https=(settings.public_url or "").startswith("https://")),
+            Middleware(RequestLog),
+        ],
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=lifespan,
+    )
+    # A path with a stray slash is a client's mistake; answering with a redirect would hide it and drop the body.
+    app.router.redirect_slashes = False
+    return app
+
+
+def _nothing() -> None:
+    """There is no worker to wake."""

@@ -1,0 +1,333 @@
+"""EULAs: their texts, which updates wait for them, and the ledger of who accepted which text.
+
+A EULA is accepted once per EulaID, however many updates share it (metadata section 6; Update CSP: showing the
+text to the administrator first is a contractual duty). The ledger's rows are only ever added.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import exists, func, insert, select
+from sqlmodel import col
+
+from mdm.audit import record
+from mdm.errors import Conflict, FieldError, Invalid, NotFound
+from mdm.storage.tables import Eula, EulaAcceptance, EulaText, UpdateRevision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from mdm.audit import Origin
+
+__all__ = [
+    "Acceptance",
+    "EulaDocument",
+    "EulaTextInfo",
+    "EulaView",
+    "OpenEula",
+    "accept_eula",
+    "get_eula",
+    "list_eulas",
+    "open_eulas_of_classification",
+    "open_eulas_of_update",
+]
+
+_PREFERRED_LOCALES = ("en", "en-us")
+_MAX_NAMED = 100
+"""EULAs named in one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class EulaTextInfo:
+    """One language of a EULA, without its text."""
+
+    locale: str
+    available: bool
+    text_sha256: str | None
+    """Lower-case hex; what an acceptance names."""
+    error: str | None
+    """Why it is not available."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """One row of the ledger."""
+
+    id: str
+    eula_id: str
+    locale: str
+    text_sha256: str
+    accepted_by: str
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EulaView:
+    """A EULA as an administrator sees it in a list."""
+
+    id: str
+    title: str | None
+    """The title of an update that has it: EULAs have no title of their own."""
+    accepted: bool
+    first_seen_at: datetime
+    texts: tuple[EulaTextInfo, ...]
+    update_count: int
+    """Published updates that have it."""
+    updates_waiting: int
+    """The same, as long as nobody has accepted it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EulaDocument:
+    """A EULA with its text in one language and its ledger."""
+
+    id: str
+    title: str | None
+    accepted: bool
+    first_seen_at: datetime
+    texts: tuple[EulaTextInfo, ...]
+    update_count: int
+    updates_waiting: int
+    locale: str | None
+    """The language of `text`."""
+    text: str | None
+    text_sha256: str | None
+    acceptances: tuple[Acceptance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEula:
+    """A EULA that stands in the way of an approval."""
+
+    id: str
+    title: str
+
+
+def list_eulas(
+    conn: Connection, *, accepted: bool | None = None, after: str | None, limit: int
+) -> list[EulaView]:
+    """At most `limit` EULAs whose id comes after `after`, by id."""
+    ledger = exists().where(col(EulaAcceptance.eula_id) == col(Eula.id))
+    query = select(col(Eula.id), col(Eula.first_seen_at), ledger.label("accepted"))
+    if after is not None:
+        query = query.where(col(Eula.id) > after)
+    if accepted is not None:
+        query = query.where(ledger if accepted else ~ledger)
+    rows = conn.execute(query.order_by(col(Eula.id)).limit(limit)).all()
+    ids = [row.id for row in rows]
+    texts, updates = _texts(conn, ids), _updates(conn, ids)
+    return [
+        EulaView(
+            id=row.id,
+            title=updates.get(row.id, (0, None))[1],
+            accepted=bool(row.accepted),
+            first_seen_at=row.first_seen_at,
+            texts=texts.get(row.id, ()),
+            update_count=updates.get(row.id, (0, None))[0],
+            updates_waiting=0 if row.accepted else updates.get(row.id, (0, None))[0],
+        )
+        for row in rows
+    ]
+
+
+def get_eula(conn: Connection, eula_id: str, *, locale: str | None = None) -> EulaDocument:
+    """One EULA with its text in `locale`, or in English, or in the first language there is.
+
+    Raises NotFound for an unknown EULA, or one that has no file in `locale`.
+    """
+    row = conn.execute(
+        select(col(Eula.id), col(Eula.first_seen_at)).where(col(Eula.id) == eula_id)
+    ).one_or_none()
+    if row is None:
+        raise _unknown(eula_id)
+    texts = _texts(conn, [eula_id]).get(eula_id, ())
+    chosen = _choose(texts, locale)
+    if locale is not None and chosen is None:
+        known = [text.locale for text in texts]
+        raise NotFound(f"The EULA has no text in {locale!r}.", locales=known)
+    body = None
+    if chosen is not None:
+        body = conn.scalar(
+            select(col(EulaText.text)).where(
+                col(EulaText.eula_id) == eula_id, col(EulaText.locale) == chosen.locale
+            )
+        )
+    count, title = _updates(conn, [eula_id]).get(eula_id, (0, None))
+    ledger = _ledger(conn, col(EulaAcceptance.eula_id) == eula_id)
+    return EulaDocument(
+        id=eula_id,
+        title=title,
+        accepted=bool(ledger),
+        first_seen_at=row.first_seen_at,
+        texts=texts,
+        update_count=count,
+        updates_waiting=0 if ledger else count,
+        locale=None if chosen is None else chosen.locale,
+        text=body,
+        text_sha256=None if chosen is None else chosen.text_sha256,
+        acceptances=ledger,
+    )
+
+
+def accept_eula(
+    conn: Connection, origin: Origin, eula_id: str, *, locale: str, text_sha256: str, now: datetime
+) -> tuple[Acceptance, bool]:
+    """Enter into the ledger that `origin.actor` accepts exactly this text; returns True with a new row.
+
+    The same text accepted before gives that first row back and False. Raises NotFound, Invalid for a language
+    the EULA lacks, Conflict `eula_text_unavailable` if its text was never fetched, and Conflict
+    `eula_text_changed` if the stored text has another hash.
+    """
+    # Locked, so that two acceptances of one text become one row.
+    known = conn.scalar(select(col(Eula.id)).where(col(Eula.id) == eula_id).with_for_update())
+    if known is None:
+        raise _unknown(eula_id)
+    stored = conn.execute(
+        select(col(EulaText.text_sha256), col(EulaText.text).is_not(None).label("fetched")).where(
+            col(EulaText.eula_id) == eula_id, col(EulaText.locale) == locale
+        )
+    ).one_or_none()
+    if stored is None:
+        error = FieldError("/locale", "unknown_locale", "The EULA has no text in this language.")
+        raise Invalid("The EULA has no text in this language.", errors=(error,))
+    if not stored.fetched or stored.text_sha256 is None:
+        raise Conflict(
+            f"The text of EULA {eula_id} in {locale!r} has not been fetched, so nobody can have read it.",
+            code="eula_text_unavailable",
+        )
+    if stored.text_sha256 != text_sha256:
+        raise Conflict(
+            f"The text of EULA {eula_id} in {locale!r} is not the one with the hash you send.",
+            code="eula_text_changed",
+            text_sha256=stored.text_sha256,
+        )
+    earlier = _ledger(
+        conn, (col(EulaAcceptance.eula_id) == eula_id) & (col(EulaAcceptance.text_sha256) == text_sha256)
+    )
+    if earlier:
+        return earlier[0], False
+    acceptance = Acceptance(
+        id=f"acc_{secrets.token_hex(10)}",
+        eula_id=eula_id,
+        locale=locale,
+        text_sha256=text_sha256,
+        accepted_by=origin.actor,
+        accepted_at=now,
+    )
+    conn.execute(
+        insert(EulaAcceptance).values(
+            id=acceptance.id,
+            eula_id=eula_id,
+            locale=locale,
+            text_sha256=text_sha256,
+            accepted_by=acceptance.accepted_by,
+            accepted_at=now,
+            remote_addr=origin.remote_addr,
+            request_id=origin.request_id,
+        )
+    )
+    record(
+        conn,
+        origin,
+        now=now,
+        action="eula.accept",
+        object_type="eula",
+        object_id=eula_id,
+        detail={"acceptance": acceptance.id, "locale": locale, "text_sha256": text_sha256},
+    )
+    return acceptance, True
+
+
+def open_eulas_of_update(conn: Connection, update_id: str) -> list[OpenEula]:
+    """The EULA that the update's latest revision has and nobody has accepted, if any."""
+    return _open_eulas(conn, col(UpdateRevision.update_id) == update_id)
+
+
+def open_eulas_of_classification(conn: Connection, classification_id: str) -> list[OpenEula]:
+    """The unaccepted EULAs of the classification's published updates, by id; at most 100.
+
+    These are the ones that hold the classification back from devices (`mdm.approvals.effective`).
+    """
+    return _open_eulas(conn, col(UpdateRevision.classification_id) == classification_id)
+
+
+def _open_eulas(conn: Connection, which: ColumnElement[bool]) -> list[OpenEula]:
+    accepted = exists().where(col(EulaAcceptance.eula_id) == col(UpdateRevision.eula_id))
+    rows = conn.execute(
+        select(col(UpdateRevision.eula_id), func.min(col(UpdateRevision.title)))
+        .where(which, *_published(), col(UpdateRevision.eula_id).is_not(None), ~accepted)
+        .group_by(col(UpdateRevision.eula_id))
+        .order_by(col(UpdateRevision.eula_id))
+        .limit(_MAX_NAMED)
+    )
+    return [OpenEula(str(eula_id), title) for eula_id, title in rows]
+
+
+def _published() -> tuple[ColumnElement[bool], ...]:
+    return col(UpdateRevision.is_latest).is_(True), col(UpdateRevision.publication_state) != "Expired"
+
+
+def _choose(texts: Sequence[EulaTextInfo], locale: str | None) -> EulaTextInfo | None:
+    """The text asked for; else a fetched one, in English if there is one."""
+    if locale is not None:
+        return next((text for text in texts if text.locale.lower() == locale.lower()), None)
+    ranked = sorted(
+        texts,
+        key=lambda text: (not text.available, text.locale.lower() not in _PREFERRED_LOCALES, text.locale),
+    )
+    return ranked[0] if ranked else None
+
+
+def _texts(conn: Connection, eula_ids: Iterable[str]) -> dict[str, tuple[EulaTextInfo, ...]]:
+    rows = conn.execute(
+        select(
+            col(EulaText.eula_id),
+            col(EulaText.locale),
+            col(EulaText.text).is_not(None).label("available"),
+            col(EulaText.text_sha256),
+            col(EulaText.error),
+        )
+        .where(col(EulaText.eula_id).in_(list(eula_ids)))
+        .order_by(col(EulaText.eula_id), col(EulaText.locale))
+    )
+    found: dict[str, tuple[EulaTextInfo, ...]] = {}
+    for row in rows:
+        info = EulaTextInfo(row.locale, bool(row.available), row.text_sha256, row.error)
+        found[row.eula_id] = (*found.get(row.eula_id, ()), info)
+    return found
+
+
+def _updates(conn: Connection, eula_ids: Iterable[str]) -> dict[str, tuple[int, str | None]]:
+    """How many published updates have each EULA, and the title of one of them."""
+    rows = conn.execute(
+        select(col(UpdateRevision.eula_id), func.count(), func.min(col(UpdateRevision.title)))
+        .where(col(UpdateRevision.eula_id).in_(list(eula_ids)), *_published())
+        .group_by(col(UpdateRevision.eula_id))
+    )
+    return {str(eula_id): (count, title) for eula_id, count, title in rows}
+
+
+def _ledger(conn: Connection, which: ColumnElement[bool]) -> tuple[Acceptance, ...]:
+    rows = conn.execute(
+        select(
+            col(EulaAcceptance.id),
+            col(EulaAcceptance.eula_id),
+            col(EulaAcceptance.locale),
+            col(EulaAcceptance.text_sha256),
+            col(EulaAcceptance.accepted_by),
+            col(EulaAcceptance.accepted_at),
+        )
+        .where(which)
+        .order_by(col(EulaAcceptance.accepted_at), col(EulaAcceptance.id))
+    )
+    return tuple(Acceptance(**row) for row in rows.mappings())
+
+
+def _unknown(eula_id: str) -> NotFound:
+    return NotFound(f"There is no EULA {eula_id!r}.")

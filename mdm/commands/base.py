@@ -1,0 +1,101 @@
+"""What the commands share: settings from options, a database whose schema is right, errors of one line."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from sqlalchemy import inspect
+
+from mdm.log import configure_logging
+from mdm.settings import load_settings
+from mdm.storage.engine import Database
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from mdm.settings import Settings
+
+__all__ = [
+    "EXIT_FAILED",
+    "EXIT_USAGE",
+    "CommandError",
+    "add_data_dir",
+    "key_file",
+    "open_database",
+    "prepare_schema",
+    "settings_of",
+]
+
+EXIT_FAILED: Final = 1
+"""The command ran, and the answer is no."""
+EXIT_USAGE: Final = 2
+"""The command could not run: options, settings, a port in use, a database of a newer release."""
+
+log = structlog.get_logger(__name__)
+
+
+class CommandError(Exception):
+    """Why a command cannot go on, in one sentence for people."""
+
+    def __init__(self, sentence: str, *, exit_code: int = EXIT_USAGE) -> None:
+        """`exit_code` is the process's."""
+        super().__init__(sentence)
+        self.exit_code = exit_code
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the option that every command has."""
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="directory of the embedded database and the key file (BRIDGE_DATA_DIR, or ./data)",
+    )
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """The settings, with this command's options over the environment; raises `SettingsError`.
+
+    From here on warnings go to stderr: stdout is for what the command was asked for.
+    """
+    names = ("host", "port", "data_dir")
+    settings = load_settings(**{name: getattr(args, name, None) for name in names})
+    configure_logging(settings.log_format, "warning", sys.stderr)
+    return settings
+
+
+def key_file(settings: Settings) -> Path:
+    """Where the key for stored device credentials lives: beside the database, never in it."""
+    return settings.data_dir / "secret.key"
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """The configured database, closed at the end."""
+    database = Database(settings.resolved_database_url, pool_size=settings.database_pool_size)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def prepare_schema(database: Database) -> None:
+    """Bring an embedded or an empty database to this release's schema; raises Unavailable if it is a newer one's.
+
+    A PostgreSQL database with an older schema is left alone: it may serve other processes, and
+    `csp-bridge db upgrade` is the administrator's to run.
+    """
+    if database.dialect == "sqlite" or _is_empty(database):
+        database.migrate()
+    elif not database.at_head():
+        log.warning("schema_not_at_head", remedy="csp-bridge db upgrade")
+
+
+def _is_empty(database: Database) -> bool:
+    with database.read() as conn:
+        return not inspect(conn).has_table("alembic_version")

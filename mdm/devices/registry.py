@@ -1,0 +1,304 @@
+"""The devices we manage: enrolling one (its DM credentials are shown once), finding, describing, removing."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from sqlalchemy import delete, func, or_, select
+from sqlmodel import col
+
+from csp.snapshot import UpdateList
+from mdm.audit import record
+from mdm.devices.groups import groups_of
+from mdm.errors import Conflict, NotFound
+from mdm.storage.statements import insert_ignore
+from mdm.storage.tables import ALL_DEVICES, Device, DevicePolicy, DeviceUpdate, GroupMember
+from syncml.auth import credential_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from mdm.audit import Origin
+    from mdm.storage.secrets import SecretBox
+
+__all__ = [
+    "AuthScheme",
+    "Credentials",
+    "DeviceInfo",
+    "DeviceSummary",
+    "DeviceView",
+    "PolicyAnswer",
+    "create_device",
+    "delete_device",
+    "device_pk",
+    "get_device",
+    "list_devices",
+]
+
+AuthScheme = Literal["syncml:auth-md5", "syncml:auth-basic"]
+
+_NONCE_BYTES: Final = 16
+_SHOWN_STATES: Final = ("installable", "installed", "failed", "pending_reboot")
+_APPROVAL_POLICY: Final = "RequireUpdateApproval"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a device needs to authenticate; the password exists nowhere else (OMA DM_Security 5.3)."""
+
+    scheme: str
+    username: str
+    password: str
+    nonce: str
+    """Base64 of the first session's nonce; `syncml:auth-basic` does not use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSummary:
+    """A device in a list."""
+
+    id: str
+    device_id: str
+    name: str
+    created_at: datetime
+    last_checkin_at: datetime | None
+    as_of: datetime | None
+    """When the update lists were last read; every figure about its updates is from then."""
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """What the device says of itself (DevInfo, MS-MDM 2.2.5)."""
+
+    manufacturer: str | None
+    model: str | None
+    language: str | None
+    dm_version: str | None
+    login_status: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyAnswer:
+    """What the device answered to a policy; `unknown` before it was asked."""
+
+    status: str
+    value: str | None
+    status_code: int | None
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """A device with all we know of it."""
+
+    id: str
+    device_id: str
+    name: str
+    auth: str
+    created_at: datetime
+    last_checkin_at: datetime | None
+    as_of: datetime | None
+    installed_as_of: datetime | None
+    """As `as_of`, for the installed updates, which are read at most daily."""
+    last_scan_time: str | None
+    """When the device last looked for updates, as it wrote it; None if never."""
+    groups: tuple[str, ...]
+    update_counts: Mapping[str, int]
+    """Updates by state, as of `as_of`."""
+    require_update_approval: PolicyAnswer
+    device_info: DeviceInfo
+
+
+def create_device(
+    conn: Connection,
+    origin: Origin,
+    box: SecretBox,
+    *,
+    device_id: str,
+    name: str,
+    auth: AuthScheme,
+    now: datetime,
+) -> tuple[DeviceView, Credentials]:
+    """Enrol a device; raises Conflict `device_exists` if `device_id` is known."""
+    public_id = f"dev_{secrets.token_hex(10)}"
+    credentials = Credentials(
+        scheme=auth,
+        username=public_id,  # the basic scheme splits at the first colon, which a device_id may contain
+        password=secrets.token_urlsafe(24),
+        nonce=base64.b64encode(secrets.token_bytes(_NONCE_BYTES)).decode(),
+    )
+    verifier = credential_hash(credentials.username, credentials.password)
+    made = conn.execute(
+        insert_ignore(Device, conn).values(
+            id=public_id,
+            device_id=device_id,
+            name=name,
+            created_at=now,
+            auth_scheme=auth,
+            auth_username=credentials.username,
+            auth_verifier=box.seal(verifier.encode()),
+            auth_nonce=credentials.nonce,
+        )
+    )
+    if made.rowcount == 0:
+        existing = conn.scalar(select(col(Device.id)).where(col(Device.device_id) == device_id))
+        raise Conflict(
+            f"The device {device_id!r} is enrolled already.", code="device_exists", existing=existing
+        )
+    record(
+        conn,
+        origin,
+        now=now,
+        action="device.create",
+        object_type="device",
+        object_id=public_id,
+        detail={"device_id": device_id, "name": name, "auth": auth},
+    )
+    return get_device(conn, public_id), credentials
+
+
+def list_devices(
+    conn: Connection, *, group: str | None = None, q: str | None = None, after: int | None, limit: int
+) -> list[tuple[int, DeviceSummary]]:
+    """At most `limit` devices with their primary keys, in order of enrolment, beginning after the key `after`.
+
+    `group` must exist. `q` is looked for in name and device_id, whatever its case.
+    """
+    query = select(
+        col(Device.pk),
+        col(Device.id),
+        col(Device.device_id),
+        col(Device.name),
+        col(Device.created_at),
+        col(Device.last_checkin_at),
+        col(Device.state_read_at),
+    )
+    if after is not None:
+        query = query.where(col(Device.pk) > after)
+    if group is not None and group != ALL_DEVICES:
+        query = query.join(GroupMember, col(GroupMember.device_pk) == col(Device.pk))
+        query = query.where(col(GroupMember.group_id) == group)
+    if q is not None:
+        query = query.where(
+            or_(
+                col(Device.name).icontains(q, autoescape=True),
+                col(Device.device_id).icontains(q, autoescape=True),
+            )
+        )
+    rows = conn.execute(query.order_by(col(Device.pk)).limit(limit)).all()
+    groups = groups_of(conn, [row.pk for row in rows])
+    return [
+        (
+            row.pk,
+            DeviceSummary(
+                id=row.id,
+                device_id=row.device_id,
+                name=row.name,
+                created_at=row.created_at,
+                last_checkin_at=row.last_checkin_at,
+                as_of=row.state_read_at,
+                groups=groups[row.pk],
+            ),
+        )
+        for row in rows
+    ]
+
+
+def device_pk(conn: Connection, public_id: str) -> int:
+    """The primary key of the device with this public id; raises NotFound."""
+    pk = conn.scalar(select(col(Device.pk)).where(col(Device.id) == public_id))
+    if pk is None:
+        raise NotFound(f"There is no device {public_id!r}.")
+    return pk
+
+
+def get_device(conn: Connection, public_id: str) -> DeviceView:
+    """All about one device; raises NotFound."""
+    pk = device_pk(conn, public_id)
+    row = conn.execute(
+        select(
+            col(Device.device_id),
+            col(Device.name),
+            col(Device.auth_scheme),
+            col(Device.created_at),
+            col(Device.last_checkin_at),
+            col(Device.state_read_at),
+            col(Device.installed_read_at),
+            col(Device.last_scan_time),
+            col(Device.manufacturer),
+            col(Device.model),
+            col(Device.language),
+            col(Device.dm_version),
+            col(Device.login_status),
+        ).where(col(Device.pk) == pk)
+    ).one()
+    return DeviceView(
+        id=public_id,
+        device_id=row.device_id,
+        name=row.name,
+        auth=row.auth_scheme,
+        created_at=row.created_at,
+        last_checkin_at=row.last_checkin_at,
+        as_of=row.state_read_at,
+        installed_as_of=row.installed_read_at,
+        last_scan_time=None if row.last_scan_time == "0" else row.last_scan_time,
+        groups=groups_of(conn, [pk])[pk],
+        update_counts=_update_counts(conn, pk),
+        require_update_approval=_policy_answer(conn, pk, _APPROVAL_POLICY),
+        device_info=DeviceInfo(
+            manufacturer=row.manufacturer,
+            model=row.model,
+            language=row.language,
+            dm_version=row.dm_version,
+            login_status=row.login_status,
+        ),
+    )
+
+
+def delete_device(conn: Connection, origin: Origin, public_id: str, *, now: datetime) -> int:
+    """Forget a device and what it reported; returns how many approvals it still holds. Raises NotFound.
+
+    Nothing is taken back from the device itself: an approval on it stays, and so does its enrolment.
+    """
+    pk = device_pk(conn, public_id)
+    held = conn.scalar(
+        select(func.count())
+        .select_from(DeviceUpdate)
+        .where(
+            col(DeviceUpdate.device_pk) == pk,
+            col(DeviceUpdate.lists).bitwise_and(int(UpdateList.APPROVED)) != 0,
+        )
+    )
+    conn.execute(delete(Device).where(col(Device.pk) == pk))
+    record(conn, origin, now=now, action="device.delete", object_type="device", object_id=public_id)
+    return held or 0
+
+
+def _update_counts(conn: Connection, pk: int) -> dict[str, int]:
+    rows = conn.execute(
+        select(col(DeviceUpdate.state), func.count())
+        .where(col(DeviceUpdate.device_pk) == pk)
+        .group_by(col(DeviceUpdate.state))
+    )
+    return dict.fromkeys(_SHOWN_STATES, 0) | {state: count for state, count in rows if state in _SHOWN_STATES}
+
+
+def _policy_answer(conn: Connection, pk: int, name: str) -> PolicyAnswer:
+    row = conn.execute(
+        select(
+            col(DevicePolicy.status),
+            col(DevicePolicy.value),
+            col(DevicePolicy.status_code),
+            col(DevicePolicy.at),
+        ).where(col(DevicePolicy.device_pk) == pk, col(DevicePolicy.name) == name)
+    ).one_or_none()
+    if row is None:
+        return PolicyAnswer("unknown", None, None, None)
+    return PolicyAnswer(row.status, row.value, row.status_code, row.at)

@@ -1,0 +1,126 @@
+"""/approvals: what IT wants on which devices."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mdm.access.scopes import Scope
+from mdm.approvals.store import (
+    TargetType,
+    create_approval,
+    get_approval,
+    list_approvals,
+    revoke_approval,
+)
+from mdm.rest.fields import Body, Flag, Guid, Name, NoBody, NoQuery, ObjectId, PageQuery
+from mdm.rest.operations import Call, Operation, Reply
+
+__all__ = ["OPERATIONS"]
+
+_MAX_GROUPS = 100
+
+
+class NewTarget(Body):
+    """An update by its UpdateID, or a classification by its GUID."""
+
+    type: TargetType
+    id: Guid
+
+
+class NewApproval(Body):
+    """An approval to make."""
+
+    target: NewTarget
+    action: Literal["approve"]
+    group_ids: Annotated[list[ObjectId], Field(min_length=1, max_length=_MAX_GROUPS)]
+    allow_without_metadata: bool = False
+    """Deliver although no metadata says whether there is a EULA; for what no upstream offers."""
+    reason: Name | None = None
+
+
+class ApprovalsQuery(PageQuery):
+    """Which approvals to list."""
+
+    active: Flag | None = None
+    target_id: Guid | None = None
+
+
+def _create(call: Call[NoQuery, NewApproval]) -> Reply:
+    body = call.body
+    approval = create_approval(
+        call.conn,
+        call.origin,
+        target_type=body.target.type,
+        target_id=body.target.id,
+        group_ids=body.group_ids,
+        allow_without_metadata=body.allow_without_metadata,
+        reason=body.reason,
+        now=call.now,
+    )
+    return Reply.created(f"/approvals/{approval.id}", approval)
+
+
+def _list(call: Call[ApprovalsQuery, NoBody]) -> Reply:
+    position = call.position(call.query, datetime, str)
+    rows = list_approvals(
+        call.conn,
+        active=call.query.active,
+        target_id=call.query.target_id,
+        before=position.after,
+        limit=position.fetch,
+    )
+    return Reply.of_page(position.page(rows, key=lambda row: (row.created_at, row.id)))
+
+
+def _get(call: Call[NoQuery, NoBody]) -> Reply:
+    return Reply(get_approval(call.conn, call.path_params["approval"]))
+
+
+def _revoke(call: Call[NoQuery, NoBody]) -> Reply:
+    approval, residual = revoke_approval(call.conn, call.origin, call.path_params["approval"], now=call.now)
+    return Reply(asdict(approval) | {"residual": residual})
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/approvals",
+        scope=Scope.APPROVALS_WRITE,
+        handler=_create,
+        query=NoQuery,
+        body=NewApproval,
+        status=201,
+        summary="Approve an update or a classification for groups",
+    ),
+    Operation(
+        method="GET",
+        path="/approvals",
+        scope=Scope.APPROVALS_READ,
+        handler=_list,
+        query=ApprovalsQuery,
+        body=NoBody,
+        summary="List approvals, newest first",
+    ),
+    Operation(
+        method="GET",
+        path="/approvals/{approval}",
+        scope=Scope.APPROVALS_READ,
+        handler=_get,
+        query=NoQuery,
+        body=NoBody,
+        summary="Read an approval",
+    ),
+    Operation(
+        method="POST",
+        path="/approvals/{approval}/revoke",
+        scope=Scope.APPROVALS_WRITE,
+        handler=_revoke,
+        query=NoQuery,
+        body=NoBody,
+        summary="Deliver an approval to no further device",
+    ),
+)

@@ -1,0 +1,143 @@
+"""/devices: enrol, list, read, remove; what each says of its updates."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Literal
+
+from pydantic import Field
+
+from mdm.access.scopes import Scope
+from mdm.devices.groups import get_group
+from mdm.devices.registry import (
+    AuthScheme,
+    create_device,
+    delete_device,
+    device_pk,
+    get_device,
+    list_devices,
+)
+from mdm.devices.updates import list_device_updates
+from mdm.rest.fields import Body, Name, NoBody, NoQuery, ObjectId, PageQuery, SearchText
+from mdm.rest.operations import Call, Operation, Reply
+
+__all__ = ["OPERATIONS"]
+
+
+class NewDevice(Body):
+    """A device to enrol."""
+
+    device_id: Name
+    """The Source LocURI of its messages."""
+    name: Name | None = None
+    """For people; the device_id without it."""
+    auth: AuthScheme = "syncml:auth-md5"
+
+
+class DevicesQuery(PageQuery):
+    """Which devices to list."""
+
+    group: ObjectId | None = None
+    q: SearchText | None = None
+    """Looked for in name and device_id."""
+
+
+class DeviceUpdatesQuery(PageQuery):
+    """Which of a device's updates to list."""
+
+    state: Literal["installable", "installed", "failed", "pending_reboot"] | None = Field(None)
+
+
+def _create(call: Call[NoQuery, NewDevice]) -> Reply:
+    body = call.body
+    device, credentials = create_device(
+        call.conn,
+        call.origin,
+        call.services.secrets,
+        device_id=body.device_id,
+        name=body.name or body.device_id,
+        auth=body.auth,
+        now=call.now,
+    )
+    return Reply.created(f"/devices/{device.id}", asdict(device) | {"credentials": credentials})
+
+
+def _list(call: Call[DevicesQuery, NoBody]) -> Reply:
+    query = call.query
+    if query.group is not None:
+        get_group(call.conn, query.group)
+    position = call.position(query, int)
+    after = None if position.after is None else position.after[0]
+    rows = list_devices(call.conn, group=query.group, q=query.q, after=after, limit=position.fetch)
+    return Reply.of_page(position.page(rows, key=lambda row: (row[0],), show=lambda row: row[1]))
+
+
+def _get(call: Call[NoQuery, NoBody]) -> Reply:
+    return Reply(get_device(call.conn, call.path_params["device"]))
+
+
+def _delete(call: Call[NoQuery, NoBody]) -> Reply:
+    held = delete_device(call.conn, call.origin, call.path_params["device"], now=call.now)
+    if held == 0:
+        return Reply(status=204)
+    detail = "The device keeps the approvals it holds; the Update CSP documents no way to take them back."
+    return Reply({"residual": {"approvals": held, "detail": detail}})
+
+
+def _list_updates(call: Call[DeviceUpdatesQuery, NoBody]) -> Reply:
+    pk = device_pk(call.conn, call.path_params["device"])
+    position = call.position(call.query, str)
+    after = None if position.after is None else position.after[0]
+    rows = list_device_updates(call.conn, pk, after=after, limit=position.fetch, state=call.query.state)
+    return Reply.of_page(position.page(rows, key=lambda row: (row.update_id,)))
+
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/devices",
+        scope=Scope.DEVICES_WRITE,
+        handler=_create,
+        query=NoQuery,
+        body=NewDevice,
+        status=201,
+        summary="Enrol a device; its DM credentials are shown once",
+    ),
+    Operation(
+        method="GET",
+        path="/devices",
+        scope=Scope.DEVICES_READ,
+        handler=_list,
+        query=DevicesQuery,
+        body=NoBody,
+        summary="List devices in order of enrolment",
+    ),
+    Operation(
+        method="GET",
+        path="/devices/{device}",
+        scope=Scope.DEVICES_READ,
+        handler=_get,
+        query=NoQuery,
+        body=NoBody,
+        summary="Read a device with its figures and how fresh they are",
+    ),
+    Operation(
+        method="DELETE",
+        path="/devices/{device}",
+        scope=Scope.DEVICES_WRITE,
+        handler=_delete,
+        query=NoQuery,
+        body=NoBody,
+        status=200,
+        summary="Forget a device",
+    ),
+    Operation(
+        method="GET",
+        path="/devices/{device}/updates",
+        scope=Scope.DEVICES_READ,
+        handler=_list_updates,
+        query=DeviceUpdatesQuery,
+        body=NoBody,
+        summary="List what the device says of its updates, and why each stands where it does",
+    ),
+)

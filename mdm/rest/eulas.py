@@ -1,0 +1,96 @@
+"""/eulas: read the texts, and accept exactly the text that was read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from mdm.access.scopes import Scope
+from mdm.approvals.eulas import accept_eula, get_eula, list_eulas
+from mdm.errors import Forbidden
+from mdm.rest.fields import Body, Flag, NoBody, NoQuery, ObjectId, PageQuery, Query
+from mdm.rest.operations import Call, Operation, Reply
+
+__all__ = ["OPERATIONS"]
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f]{64}$", to_lower=True)]
+
+
+class EulasQuery(PageQuery):
+    """Which EULAs to list."""
+
+    accepted: Flag | None = None
+
+
+class EulaQuery(Query):
+    """Which language's text to show."""
+
+    locale: ObjectId | None = None
+
+
+class NewAcceptance(Body):
+    """The text that was read."""
+
+    locale: ObjectId
+    text_sha256: Sha256
+
+
+def _list(call: Call[EulasQuery, NoBody]) -> Reply:
+    position = call.position(call.query, str)
+    after = None if position.after is None else position.after[0]
+    rows = list_eulas(call.conn, accepted=call.query.accepted, after=after, limit=position.fetch)
+    return Reply.of_page(position.page(rows, key=lambda row: (row.id,)))
+
+
+def _get(call: Call[EulaQuery, NoBody]) -> Reply:
+    return Reply(get_eula(call.conn, call.path_params["eula"].lower(), locale=call.query.locale))
+
+
+def _accept(call: Call[NoQuery, NewAcceptance]) -> Reply:
+    if not call.services.settings.eula_accept_by_token:
+        raise Forbidden(
+            "Tokens may not accept EULAs here; BRIDGE_EULA_ACCEPT_BY_TOKEN=true allows it.",
+            code="eula_accept_by_token_disabled",
+        )
+    acceptance, new = accept_eula(
+        call.conn,
+        call.origin,
+        call.path_params["eula"].lower(),
+        locale=call.body.locale,
+        text_sha256=call.body.text_sha256,
+        now=call.now,
+    )
+    return Reply(acceptance, 201 if new else 200)
+
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/eulas",
+        scope=Scope.CATALOG_READ,
+        handler=_list,
+        query=EulasQuery,
+        body=NoBody,
+        summary="List EULAs with what waits for them",
+    ),
+    Operation(
+        method="GET",
+        path="/eulas/{eula}",
+        scope=Scope.CATALOG_READ,
+        handler=_get,
+        query=EulaQuery,
+        body=NoBody,
+        summary="Read a EULA's text and its ledger",
+    ),
+    Operation(
+        method="POST",
+        path="/eulas/{eula}/accept",
+        scope=Scope.EULA_ACCEPT,
+        handler=_accept,
+        query=NoQuery,
+        body=NewAcceptance,
+        status=201,
+        summary="Accept exactly this text for the organisation",
+    ),
+)

@@ -1,0 +1,21 @@
+"""Every operation of the API, in the order of its documentation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mdm.rest import approvals, audit, catalog, devices, eulas, groups
+
+if TYPE_CHECKING:
+    from mdm.rest.operations import Operation
+
+__all__ = ["OPERATIONS"]
+
+OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
+    *devices.OPERATIONS,
+    *groups.OPERATIONS,
+    *catalog.OPERATIONS,
+    *eulas.OPERATIONS,
+    *approvals.OPERATIONS,
+    *audit.OPERATIONS,
+)

@@ -1,0 +1,148 @@
+"""/approvals over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Api
+
+A = "a317dafe-baf4-453f-b232-a7075efae36e"
+B = "b317dafe-baf4-453f-b232-a7075efae36e"
+CLASS = "0fa1201d-4330-4fa8-8ae9-b877473b6441"
+EULA = "eeeeeeee-0000-4000-8000-000000000001"
+
+
+def body(target_id: str = A, target_type: str = "update", **values: Any) -> dict[str, Any]:
+    """A request for all devices."""
+    target = {"type": target_type, "id": target_id}
+    return {"target": target, "action": "approve", "group_ids": ["all-devices"], **values}
+
+
+@pytest.mark.parametrize("text", [A, A.upper(), f"{{{A}}}", f"{{{A.upper()}}}", f"%7B{A}%7D"])
+def test_a_guid_in_any_form(sqlite_api: Api, text: str) -> None:
+    """It comes out in one form."""
+    sqlite_api.bench.catalogue(A, title="One")
+    response = sqlite_api("POST", "/approvals", json=body(text))
+    assert response.status_code == 201
+    approval = response.json()
+    assert response.headers["location"] == f"/api/v1/approvals/{approval['id']}"
+    assert approval == {
+        "id": approval["id"],
+        "target": {"type": "update", "id": A, "title": "One"},
+        "action": "approve",
+        "group_ids": ["all-devices"],
+        "allow_without_metadata": False,
+        "reason": None,
+        "created_at": "2026-11-21T12:00:00Z",
+        "created_by": "client:tests",
+        "revoked_at": None,
+        "revoked_by": None,
+        "requested_state": "active",
+        "effective_state": "active",
+        "reasons": [],
+        "warnings": [],
+    }
+    assert sqlite_api.get(f"/approvals/{approval['id']}") == approval
+
+
+def test_unknown_metadata_is_said(api: Api) -> None:
+    """Approved, and held."""
+    approval = api.post("/approvals", body())
+    assert (approval["effective_state"], approval["reasons"]) == ("held", ["metadata_unknown"])
+    assert api.post("/approvals", body(B, allow_without_metadata=True))["effective_state"] == "active"
+
+
+def test_conflicts(api: Api) -> None:
+    """Each names what stands in the way."""
+    api.bench.add("eula", id=EULA, first_seen_at=api.bench.now)
+    api.bench.catalogue(A, eula_id=EULA, title=".NET", classification_id=CLASS)
+    api.bench.catalogue(B, publication_state="Expired")
+    eulas = [{"id": EULA, "title": ".NET", "href": f"/api/v1/eulas/{EULA}"}]
+    for target in (body(), body(CLASS, "classification")):
+        problem = api.refused("POST", "/approvals", 409, "eula_not_accepted", json=target)
+        assert problem["eulas"] == eulas
+    api.refused("POST", "/approvals", 409, "update_expired", json=body(B))
+    unknown = body(B.replace("b", "d", 1))
+    first = api.post("/approvals", unknown)
+    problem = api.refused("POST", "/approvals", 409, "approval_conflict", json=unknown)
+    assert problem["existing"]["id"] == first["id"]
+    problem = api.refused(
+        "POST", "/approvals", 404, "group_not_found", json=body(group_ids=["all-devices", "x"])
+    )
+    assert problem["group_id"] == "x"
+
+
+def test_a_superseded_update_warns(api: Api) -> None:
+    """201 with the newer one named."""
+    api.bench.catalogue(A)
+    api.bench.catalogue(B)
+    api.bench.add(
+        "revision_relation", update_id=B, revision_number=200, kind="supersedes", clause=0, target_id=A
+    )
+    (warning,) = api.post("/approvals", body())["warnings"]
+    assert (warning["code"], warning["superseded_by"]) == ("update_superseded", [B])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer", "code"),
+    [
+        ({"target": None}, "/target", "wrong_type"),
+        ({"target": {"type": "update"}}, "/target/id", "required"),
+        ({"target": {"type": "update", "id": "KB5041585"}}, "/target/id", "invalid_guid"),
+        ({"target": {"type": "update", "id": f"{{{A}"}}, "/target/id", "invalid_guid"),
+        ({"target": {"type": "product", "id": A}}, "/target/type", "invalid_value"),
+        ({"target": {"type": "update", "id": CLASS}}, "/target/id", "not_update"),
+        ({"action": "block"}, "/action", "invalid_value"),
+        ({"group_ids": []}, "/group_ids", "too_short"),
+        ({"group_ids": "all-devices"}, "/group_ids", "wrong_type"),
+        ({"group_ids": [""]}, "/group_ids/0", "too_short"),
+        ({"group_ids": ["x"] * 101}, "/group_ids", "too_long"),
+        ({"allow_without_metadata": "true"}, "/allow_without_metadata", "wrong_type"),
+        ({"allow_without_metadata": 1}, "/allow_without_metadata", "wrong_type"),
+        ({"deadline": "2026-12-01T00:00:00Z"}, "/deadline", "unknown_member"),
+    ],
+)
+def test_wrong_members(sqlite_api: Api, wrong: dict[str, Any], pointer: str, code: str) -> None:
+    """Named by pointer, nothing written."""
+    problem = sqlite_api.refused("POST", "/approvals", 422, "validation_failed", json=body(**wrong))
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [(pointer, code)]
+    assert sqlite_api.bench.rows("approval") == []
+
+
+def test_lists_and_revocation(api: Api) -> None:
+    """Revoking answers with the object and what stays behind; lists tell both kinds apart."""
+    first, second = api.post("/approvals", body(A)), api.post("/approvals", body(B))
+    revoked = api("POST", f"/approvals/{first['id']}/revoke").json()
+    assert revoked["requested_state"] == revoked["effective_state"] == "revoked"
+    assert revoked["revoked_by"] == "client:tests"
+    assert revoked["residual"]["devices"] == 0
+    assert api.post(f"/approvals/{first['id']}/revoke", {}, 200) == revoked
+    assert [row["id"] for row in api.get("/approvals", active="true")["items"]] == [second["id"]]
+    assert [row["id"] for row in api.get("/approvals", active="false")["items"]] == [first["id"]]
+    assert [row["id"] for row in api.get("/approvals", target_id=f"{{{A.upper()}}}")["items"]] == [
+        first["id"]
+    ]
+    pages = api.pages("/approvals", limit=1)
+    assert sorted(row["id"] for page in pages for row in page) == sorted([first["id"], second["id"]])
+    api.refused("GET", "/approvals/apr_x", 404, "not_found")
+    api.refused("POST", "/approvals/apr_x/revoke", 404, "not_found")
+
+
+def test_an_approved_update_reaches_the_device(api: Api) -> None:
+    """The whole point: approved over REST, delivered at the next check-in, seen over REST."""
+    device = api.bench.enrol("DEV1")
+    device.installable = {A: (1, 200)}
+    api.bench.catalogue(A)
+    device.check_in()
+    api.post("/approvals", body())
+    assert api.get("/devices/id-DEV1/updates")["items"][0]["reason"] == "awaiting_checkin"
+    device.check_in()
+    device.check_in()
+    (row,) = api.get("/devices/id-DEV1/updates")["items"]
+    assert (row["approved"], row["delivered"]) == (True, True)
+    approval_id = row["approval_ids"][0]
+    residual = api.post(f"/approvals/{approval_id}/revoke", {}, 200)["residual"]
+    assert residual["devices"] == 1

@@ -1,0 +1,141 @@
+"""/devices over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Api
+
+A = "a317dafe-baf4-453f-b232-a7075efae36e"
+B = "b317dafe-baf4-453f-b232-a7075efae36e"
+
+
+def enrol(api: Api, device_id: str, **values: Any) -> Any:
+    """A device enrolled through the API."""
+    return api.post("/devices", {"device_id": device_id, **values})
+
+
+def test_enrolment_shows_credentials_once(api: Api) -> None:
+    """The 201 has the credentials and a Location; reading the device again does not."""
+    response = api("POST", "/devices", json={"device_id": "DEV1", "name": "Desk", "auth": "syncml:auth-md5"})
+    assert response.status_code == 201
+    body = response.json()
+    assert response.headers["location"] == f"/api/v1/devices/{body['id']}"
+    assert set(body["credentials"]) == {"scheme", "username", "password", "nonce"}
+    assert (body["device_id"], body["name"], body["auth"]) == ("DEV1", "Desk", "syncml:auth-md5")
+    again = api.get(f"/devices/{body['id']}")
+    assert again == {name: value for name, value in body.items() if name != "credentials"}
+    assert again["created_at"] == "2026-11-21T12:00:00Z"
+
+
+def test_name_and_auth_have_defaults(api: Api) -> None:
+    """A device_id alone is enough."""
+    body = enrol(api, "DEV1")
+    assert (body["name"], body["auth"]) == ("DEV1", "syncml:auth-md5")
+
+
+def test_an_enrolled_device_can_check_in(api: Api) -> None:
+    """The credentials of the answer are those the device endpoint accepts."""
+    credentials = enrol(api, "DEV1")["credentials"]
+    (row,) = api.bench.rows("device")
+    assert (row["auth_username"], row["auth_nonce"]) == (credentials["username"], credentials["nonce"])
+
+
+def test_a_second_enrolment_is_refused(api: Api) -> None:
+    """The problem names the device that exists."""
+    first = enrol(api, "DEV1")
+    problem = api.refused("POST", "/devices", 409, "device_exists", json={"device_id": "DEV1"})
+    assert problem["existing"]["id"] == first["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "code"),
+    [
+        ({}, "/device_id", "required"),
+        ({"device_id": ""}, "/device_id", "too_short"),
+        ({"device_id": "   "}, "/device_id", "too_short"),
+        ({"device_id": "x" * 201}, "/device_id", "too_long"),
+        ({"device_id": "a\x00b"}, "/device_id", "control_character"),
+        ({"device_id": "a\nb"}, "/device_id", "control_character"),
+        ({"device_id": 7}, "/device_id", "wrong_type"),
+        ({"device_id": None}, "/device_id", "wrong_type"),
+        ({"device_id": "D", "auth": "syncml:auth-none"}, "/auth", "invalid_value"),
+        ({"device_id": "D", "colour": "red"}, "/colour", "unknown_member"),
+        ({"device_id": "D", "a/b~c": 1}, "/a~1b~0c", "unknown_member"),
+        ([], "", "wrong_type"),
+        ("text", "", "wrong_type"),
+    ],
+)
+def test_wrong_members_are_named(sqlite_api: Api, body: Any, pointer: str, code: str) -> None:
+    """Each wrong member has its pointer and code, and nothing is written."""
+    before = sqlite_api.bench.dump()
+    problem = sqlite_api.refused("POST", "/devices", 422, "validation_failed", json=body)
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [(pointer, code)]
+    assert problem["errors"][0]["detail"].endswith(".")
+    assert sqlite_api.bench.rows("device") == before["device"]
+
+
+def test_the_list_shows_groups_and_filters(api: Api) -> None:
+    """A device appears as soon as its creation was answered, in its groups."""
+    first, second = enrol(api, "DEV1", name="Front desk"), enrol(api, "DEV2", name="Lab")
+    group = api.post("/groups", {"name": "pilots"})
+    assert api("PUT", f"/groups/{group['id']}/devices/{second['id']}").status_code == 204
+    everything = api.get("/devices")["items"]
+    assert [device["id"] for device in everything] == [first["id"], second["id"]]
+    assert everything[1]["groups"] == ["all-devices", group["id"]]
+    assert [device["device_id"] for device in api.get("/devices", group=group["id"])["items"]] == ["DEV2"]
+    assert [device["device_id"] for device in api.get("/devices", q="front")["items"]] == ["DEV1"]
+    api.refused("GET", "/devices", 404, "group_not_found", params={"group": "grp_nowhere"})
+
+
+def test_updates_of_a_device(api: Api) -> None:
+    """Rows are what the service explains, with the members the contract names."""
+    device = api.bench.enrol("DEV1")
+    device.installable = {A: (1, 200)}
+    device.failed = {B: (-2147024784, 256, 101)}
+    device.check_in()
+    items = api.get("/devices/id-DEV1/updates")["items"]
+    assert [(row["update_id"], row["revision_number"], row["state"]) for row in items] == [
+        (A, 200, "installable"),
+        (B, 101, "failed"),
+    ]
+    assert items[1]["hresult"] == "0x80070070"
+    assert items[0]["approved"] is False
+    assert [row["update_id"] for row in api.get("/devices/id-DEV1/updates", state="failed")["items"]] == [B]
+    assert [
+        [row["update_id"] for row in page] for page in api.pages("/devices/id-DEV1/updates", limit=1)
+    ] == [
+        [A],
+        [B],
+    ]
+    api.refused("GET", "/devices/id-DEV1/updates", 422, "validation_failed", params={"state": "listed"})
+    api.refused("GET", "/devices/dev_nowhere/updates", 404, "not_found")
+
+
+def test_deleting_a_device(api: Api) -> None:
+    """204 when nothing stays behind, else 200 with what the device keeps; then it is not found."""
+    plain = enrol(api, "DEV0")
+    response = api("DELETE", f"/devices/{plain['id']}")
+    assert (response.status_code, response.content) == (204, b"")
+    api.bench.enrol("DEV1")
+    (row,) = api.bench.rows("device")
+    api.bench.add(
+        "device_update", device_pk=row["pk"], update_id=A, lists=17, state="installable", since=api.bench.now
+    )
+    response = api("DELETE", "/devices/id-DEV1")
+    assert response.status_code == 200
+    assert response.json()["residual"]["approvals"] == 1
+    api.refused("DELETE", "/devices/id-DEV1", 404, "not_found")
+
+
+def test_paging_devices(api: Api) -> None:
+    """Pages join to the whole, in order, without repetition."""
+    for number in range(5):
+        enrol(api, f"DEV{number}")
+    for limit, sizes in ((1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (500, [5])):
+        pages = api.pages("/devices", limit=limit)
+        assert [len(page) for page in pages] == sizes
+        assert [row["device_id"] for page in pages for row in page] == [f"DEV{n}" for n in range(5)]

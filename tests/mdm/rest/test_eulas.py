@@ -1,0 +1,108 @@
+"""/eulas over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Api
+
+E1 = "eeeeeeee-0000-4000-8000-000000000001"
+E2 = "eeeeeeee-0000-4000-8000-000000000002"
+A = "a317dafe-baf4-453f-b232-a7075efae36e"
+TEXT = "You may not.\n"
+HASH = hashlib.sha256(TEXT.encode()).hexdigest()
+BODY = {"locale": "en", "text_sha256": HASH}
+
+
+def fill(api: Api) -> None:
+    """One EULA with an English text that one update waits for, and one without any text."""
+    bench = api.bench
+    for eula_id in (E1, E2):
+        bench.add("eula", id=eula_id, first_seen_at=bench.now)
+    bench.add("eula_text", eula_id=E1, locale="en", file_sha1="x", text=TEXT, text_sha256=HASH)
+    bench.add("eula_text", eula_id=E1, locale="de", file_sha1="y", error="The file is gone.")
+    bench.catalogue(A, eula_id=E1, title=".NET")
+
+
+def test_lists(api: Api) -> None:
+    """What waits, in which languages it can be read, page by page."""
+    fill(api)
+    ((first,), (second,)) = api.pages("/eulas", limit=1)
+    assert first == {
+        "id": E1,
+        "title": ".NET",
+        "accepted": False,
+        "first_seen_at": "2026-11-21T12:00:00Z",
+        "texts": [
+            {"locale": "de", "available": False, "text_sha256": None, "error": "The file is gone."},
+            {"locale": "en", "available": True, "text_sha256": HASH, "error": None},
+        ],
+        "update_count": 1,
+        "updates_waiting": 1,
+    }
+    assert second["id"] == E2
+    assert api.get("/eulas", accepted="true")["items"] == []
+    assert len(api.get("/eulas", accepted="false")["items"]) == 2
+
+
+def test_reading_a_text(api: Api) -> None:
+    """By language, whatever the case of the id."""
+    fill(api)
+    document = api.get(f"/eulas/{E1.upper()}")
+    assert (document["locale"], document["text"], document["text_sha256"]) == ("en", TEXT, HASH)
+    assert api.get(f"/eulas/{E1}", locale="de")["text"] is None
+    assert api.refused("GET", f"/eulas/{E1}", 404, "not_found", params={"locale": "fr"})["locales"] == [
+        "de",
+        "en",
+    ]
+    api.refused("GET", f"/eulas/{A}", 404, "not_found")
+
+
+def test_accepting(accepting_api: Api) -> None:
+    """201 the first time, 200 with the same row afterwards; the ledger says by whom, and where from."""
+    fill(accepting_api)
+    first = accepting_api.post(f"/eulas/{E1}/accept", {**BODY, "text_sha256": HASH.upper()})
+    assert (first["accepted_by"], first["locale"], first["text_sha256"]) == ("client:tests", "en", HASH)
+    assert accepting_api.post(f"/eulas/{E1}/accept", BODY, 200) == first
+    document = accepting_api.get(f"/eulas/{E1}")
+    assert (document["accepted"], document["updates_waiting"]) == (True, 0)
+    assert document["acceptances"] == [first]
+    (row,) = accepting_api.bench.rows("eula_acceptance")
+    assert (row["remote_addr"], row["request_id"]) == ("testclient", "from-the-test")
+
+
+@pytest.mark.parametrize(
+    ("eula_id", "body", "status", "code"),
+    [
+        (E1, {"locale": "de", "text_sha256": HASH}, 409, "eula_text_unavailable"),
+        (E1, {"locale": "en", "text_sha256": "0" * 64}, 409, "eula_text_changed"),
+        (E1, {"locale": "fr", "text_sha256": HASH}, 422, "validation_failed"),
+        (E1, {"locale": "en", "text_sha256": "abc"}, 422, "validation_failed"),
+        (E1, {"locale": "en"}, 422, "validation_failed"),
+        (A, BODY, 404, "not_found"),
+    ],
+)
+def test_refused_acceptances(
+    accepting_api: Api, eula_id: str, body: dict[str, Any], status: int, code: str
+) -> None:
+    """Only the text as it is stored, in a language there is."""
+    fill(accepting_api)
+    problem = accepting_api.refused("POST", f"/eulas/{eula_id}/accept", status, code, json=body)
+    if code == "eula_text_changed":
+        assert problem["text_sha256"] == HASH
+    assert accepting_api.bench.rows("eula_acceptance") == []
+
+
+def test_tokens_may_not_accept_unless_told(api: Api) -> None:
+    """The setting is off by default, and `admin` does not bring the scope along."""
+    fill(api)
+    api.refused("POST", f"/eulas/{E1}/accept", 403, "eula_accept_by_token_disabled", json=BODY)
+    problem = api.refused(
+        "POST", f"/eulas/{E1}/accept", 403, "insufficient_scope", json=BODY, token=api.token_with("admin")
+    )
+    assert problem["scope"] == "eula.accept"
+    assert api.bench.rows("eula_acceptance") == []
