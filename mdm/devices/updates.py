@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from csp.snapshot import UpdateList
 from sqlalchemy import select
 from sqlmodel import SQLModel
 
 from csp.hresult import describe, format_hresult
+from csp.snapshot import UpdateList
 from mdm.approvals.decision import Decision, Hold, Intent, UpdateFacts, decide
 from mdm.approvals.effective import intents_for_device, open_eula_classifications, update_facts
 

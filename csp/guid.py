@@ -1,0 +1,58 @@
+"""GUIDs as node names: read in every form Windows writes, write in the one Microsoft documents.
+
+A device may write `%7BB316…%7D`, `{B316…}`, `b316…`, and Microsoft's own sample has a blank after the brace
+(`%7B D5DC…%7D`); the Update CSP page shows `%7ba317…%7d` in what a server sends. Inside the product a GUID
+is lower case without braces, so that equal GUIDs are equal strings.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from csp.errors import InvalidGuid, InvalidLocURI, quoted
+from csp.locuri import unescape
+
+__all__ = ["guid_of_name", "guid_segment", "is_guid", "parse_guid"]
+
+_GUID: Final = re.compile(
+    r"\s*(?P<brace>\{\s*)?"
+    r"(?P<guid>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+    r"(?(brace)\s*\})\s*",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def guid_of_name(name: str) -> str:
+    """The GUID a node name stands for, for names already unescaped (`LocURI.segments`).
+
+    Lower case, 8-4-4-4-12, no braces. Raises InvalidGuid.
+    """
+    match = _GUID.fullmatch(name)
+    if match is None:
+        raise InvalidGuid(f"{quoted(name)} is not a GUID.")
+    return match["guid"].lower()
+
+
+def is_guid(name: str) -> bool:
+    """Whether an unescaped node name stands for a GUID."""
+    return _GUID.fullmatch(name) is not None
+
+
+def parse_guid(text: str) -> str:
+    """Read a GUID in any case, with one pair of braces or none, percent-decoded once, blanks stripped.
+
+    Lower case, 8-4-4-4-12, no braces. Raises InvalidGuid.
+    """
+    try:
+        return guid_of_name(unescape(text))
+    except InvalidLocURI:
+        raise InvalidGuid(f"{quoted(text)} is not a GUID.") from None
+
+
+def guid_segment(guid: str) -> str:
+    """The GUID as an escaped LocURI segment, `%7b…%7d` in lower case (Update CSP, ApprovedUpdates).
+
+    For text; the name to give `LocURI.__truediv__` is `{…}`, which it escapes itself. Raises InvalidGuid.
+    """
+    return f"%7b{parse_guid(guid)}%7d"

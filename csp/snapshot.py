@@ -1,0 +1,312 @@
+"""What a device says of its updates, read from its answers to the Gets on `./Vendor/MSFT/Update`.
+
+Reading never fails on what a device sends: what cannot be used becomes a sentence in `problems`. The one rule
+that everything else serves: a list that was not read is absent, never empty, because an empty list means
+"none" and would wipe what is known.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import IntFlag
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from csp.errors import InvalidLocURI, InvalidValue, quoted
+from csp.guid import guid_of_name, is_guid
+from csp.hresult import parse_hresult
+from csp.locuri import LocURI, unescape
+from syncml.status import StatusCode, is_success
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from syncml.exchange import Answer
+
+__all__ = ["MAX_ENTRIES", "MAX_PROBLEMS", "UpdateEntry", "UpdateList", "UpdateSnapshot"]
+
+MAX_ENTRIES: Final = 5_000
+"""GUIDs read of one list; a device with years of updates has a few hundred in InstalledUpdates."""
+
+MAX_PROBLEMS: Final = 50
+"""Sentences kept; the rest is counted in one more."""
+
+
+class UpdateList(IntFlag):
+    """The five lists of the Update CSP; the values are stored, so they never change."""
+
+    INSTALLABLE = 1
+    INSTALLED = 2
+    FAILED = 4
+    PENDING_REBOOT = 8
+    APPROVED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateEntry:
+    """What one list says of one GUID; None where the device did not say (builds before 1703 say less)."""
+
+    update_id: str
+    """UpdateID, in ApprovedUpdates also a classification; lower case, no braces."""
+    revision_number: int | None = None
+    update_type: int | None = None
+    """InstallableUpdates: 0 none, 1 security, 2 critical."""
+    hresult: int | None = None
+    """FailedUpdates: unsigned 32-bit HRESULT."""
+    failure_state: int | None = None
+    """FailedUpdates: the bit value of `State`, which the DDF calls `Status`."""
+    installed_time: str | None = None
+    """PendingRebootUpdates: as the device wrote it; no real value is published."""
+    approved_time: str | None = None
+    """ApprovedUpdates: as the device wrote it; "0" is the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSnapshot:
+    """Everything the answers of one session say of a device's updates."""
+
+    lists: Mapping[UpdateList, Mapping[str, UpdateEntry]] = field(default_factory=dict)
+    """By list and GUID; a list is present only if its Get succeeded and brought Results."""
+    nodes: Mapping[tuple[UpdateList, str], UpdateEntry | None] = field(default_factory=dict)
+    """Answers to Gets of one `<List>/{guid}`: None means 404, the GUID is not in that list."""
+    last_successful_scan_time: str | None = None
+    """As the device wrote it; "0" means never."""
+    defer_upgrade: bool | None = None
+    quality_rollback_status: str | None = None
+    """Result of the last rollback of a quality update; the values are not documented."""
+    feature_rollback_status: str | None = None
+    problems: tuple[str, ...] = ()
+    """What could not be read, one sentence each, for the log and the device's page."""
+
+    @classmethod
+    def from_answers(cls, answers: Iterable[Answer]) -> UpdateSnapshot:
+        """Read what was answered to Gets on the Update CSP; all other answers are passed over.
+
+        Reads StructData (items with full LocURIs) and the plain form (child names in the Data of the node),
+        in any mixture and over any number of Results. A node asked twice counts as answered last.
+        """
+        reading = _Reading()
+        for answer in answers:
+            if answer.request.verb == "Get":
+                reading.take(answer)
+        return reading.snapshot()
+
+
+_Path = tuple[str, ...]
+"""Names below `./Vendor/MSFT/Update`, lower case; GUIDs in their normal form."""
+
+_CSP: Final = ("vendor", "msft", "update")
+
+_LISTS: Final[Mapping[str, UpdateList]] = {
+    "installableupdates": UpdateList.INSTALLABLE,
+    "installedupdates": UpdateList.INSTALLED,
+    "failedupdates": UpdateList.FAILED,
+    "pendingrebootupdates": UpdateList.PENDING_REBOOT,
+    "approvedupdates": UpdateList.APPROVED,
+}
+
+_NAMES: Final[Mapping[UpdateList, str]] = {
+    UpdateList.INSTALLABLE: "InstallableUpdates",
+    UpdateList.INSTALLED: "InstalledUpdates",
+    UpdateList.FAILED: "FailedUpdates",
+    UpdateList.PENDING_REBOOT: "PendingRebootUpdates",
+    UpdateList.APPROVED: "ApprovedUpdates",
+}
+
+# Queries that bring something else than the node's children and values: a property, a serialised tree.
+_OTHER_DATA: Final = re.compile(r"\?(?:prop=|list=TNDS)")
+
+_NUMBER: Final = re.compile(r"[0-9]{1,10}")
+_HIGHEST: Final = (1 << 31) - 1
+_LONGEST: Final = 256
+_TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _number(text: str) -> int:
+    """A Format int that counts something: 0 to 2^31-1."""
+    if not _NUMBER.fullmatch(text) or int(text) > _HIGHEST:
+        raise InvalidValue(f"{quoted(text)} is not a number from 0 to {_HIGHEST}.")
+    return int(text)
+
+
+def _text(text: str) -> str:
+    """A time or a status, kept as written: Microsoft publishes no real value of either."""
+    if len(text) > _LONGEST:
+        raise InvalidValue(f"{quoted(text)} has more than {_LONGEST} characters.")
+    return text
+
+
+def _truth(text: str) -> bool:
+    """A Format bool; Windows writes `true` and `True`, the DDF's default is `0`."""
+    if text.lower() not in _TRUTH:
+        raise InvalidValue(f"{quoted(text)} is neither true nor false.")
+    return _TRUTH[text.lower()]
+
+
+# Leaf to its name, field and reader. `Status` and `State` are one leaf under two names.
+_LEAVES: Final[Mapping[str, tuple[str, str, Callable[[str], int | str]]]] = {
+    "revisionnumber": ("RevisionNumber", "revision_number", _number),
+    "type": ("Type", "update_type", _number),
+    "hresult": ("HResult", "hresult", parse_hresult),
+    "status": ("Status", "failure_state", _number),
+    "state": ("State", "failure_state", _number),
+    "installedtime": ("InstalledTime", "installed_time", _text),
+    "approvedtime": ("ApprovedTime", "approved_time", _text),
+}
+
+# The same for the nodes outside the lists, by path.
+_SINGLES: Final[Mapping[_Path, tuple[str, str, Callable[[str], bool | str]]]] = {
+    ("lastsuccessfulscantime",): ("LastSuccessfulScanTime", "last_successful_scan_time", _text),
+    ("deferupgrade",): ("DeferUpgrade", "defer_upgrade", _truth),
+    ("rollback", "qualityupdatestatus"): ("Rollback/QualityUpdateStatus", "quality_rollback_status", _text),
+    ("rollback", "featureupdatestatus"): ("Rollback/FeatureUpdateStatus", "feature_rollback_status", _text),
+}
+
+
+def _normal(name: str) -> str:
+    """A node name in the form that compares: GUIDs bare, everything in lower case."""
+    return guid_of_name(name) if is_guid(name) else name.lower()
+
+
+def _path_of(loc_uri: str) -> _Path | None:
+    """The path below the Update CSP, or None for any other address and for what is no LocURI."""
+    try:
+        names = LocURI.parse(loc_uri.strip()).canonical().segments
+    except InvalidLocURI:
+        return None
+    path = tuple(_normal(name) for name in names)
+    return path[len(_CSP) :] if path[: len(_CSP)] == _CSP else None
+
+
+def _child_names(text: str) -> Iterator[str]:
+    """The names in the Data of an interior node: empty in StructData, `a/b/c` in the plain form (TND 6)."""
+    for name in filter(None, text.split("/")):
+        try:
+            yield _normal(unescape(name))
+        except InvalidLocURI:
+            yield name  # not a GUID either: the caller says so, with the text as it came
+
+
+class _Reading:
+    """The snapshot while it is being read."""
+
+    def __init__(self) -> None:
+        self._lists: dict[UpdateList, Mapping[str, UpdateEntry]] = {}
+        self._nodes: dict[tuple[UpdateList, str], UpdateEntry | None] = {}
+        self._singles: dict[str, Any] = {}
+        self._problems: list[str] = []
+        self._unsaid = 0
+
+    def snapshot(self) -> UpdateSnapshot:
+        if self._unsaid:
+            self._problems.append(f"{self._unsaid} more problems are not listed.")
+        return UpdateSnapshot(
+            lists=MappingProxyType(self._lists),
+            nodes=MappingProxyType(self._nodes),
+            problems=tuple(self._problems),
+            **self._singles,
+        )
+
+    def take(self, answer: Answer) -> None:
+        """Read one answer to a Get, if it is about something a snapshot holds."""
+        path = _path_of(answer.request.loc_uri)
+        if not path or _OTHER_DATA.search(answer.request.loc_uri):
+            return
+        if path in _SINGLES:
+            self._take_single(path, answer)
+        elif path[0] in _LISTS and len(path) == 1:
+            self._take_list(_LISTS[path[0]], answer)
+        elif path[0] in _LISTS and len(path) == 2 and is_guid(path[1]):  # noqa: PLR2004 - <List>/{guid}
+            self._take_node(_LISTS[path[0]], path[1], answer)
+
+    def _problem(self, sentence: str) -> None:
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(sentence)
+        else:
+            self._unsaid += 1
+
+    def _take_list(self, kind: UpdateList, answer: Answer) -> None:
+        name = _NAMES[kind]
+        values = self._values(name, (name.lower(),), answer)
+        if values is not None:
+            self._lists[kind] = MappingProxyType(self._entries(name, values))
+
+    def _take_node(self, kind: UpdateList, guid: str, answer: Answer) -> None:
+        name = f"{_NAMES[kind]}/{guid}"
+        if answer.status == StatusCode.NOT_FOUND:
+            self._nodes[kind, guid] = None
+            return
+        values = self._values(name, (_NAMES[kind].lower(), guid), answer)
+        if values is not None:
+            entries = self._entries(_NAMES[kind], [((guid, *path), text) for path, text in values])
+            self._nodes[kind, guid] = entries[guid]
+
+    def _take_single(self, asked: _Path, answer: Answer) -> None:
+        name, field_name, read = _SINGLES[asked]
+        for path, text in self._values(name, asked, answer) or ():
+            if path:
+                self._problem(f"{name}: it has no nodes below it, but {quoted('/'.join(path))} came.")
+            elif text:
+                self._read(name, read, text, into=self._singles, key=field_name)
+
+    def _values(self, name: str, asked: _Path, answer: Answer) -> list[tuple[_Path, str]] | None:
+        """The path below `asked` and the Data of every usable item; None if the node was not read."""
+        if answer.status is None:
+            self._problem(f"{name}: the device did not answer.")
+            return None
+        if answer.status == StatusCode.NOT_FOUND:
+            self._problem(f"{name}: the device has no such node (404).")
+            return None
+        if not is_success(answer.status):
+            self._problem(f"{name}: the device answered {answer.status}.")
+            return None
+        values = []
+        for item in answer.items:
+            location = item.source or item.target
+            loc_uri = location.loc_uri if location else ""
+            path = _path_of(loc_uri)
+            if path is None or path[: len(asked)] != asked:
+                self._problem(f"{name}: an item for {quoted(loc_uri)} was not asked for and is ignored.")
+            else:
+                values.append((path[len(asked) :], (item.data or "").strip()))
+        if not values:
+            self._problem(f"{name}: the device answered {answer.status} without Results for it.")
+            return None
+        return values
+
+    def _entries(self, name: str, values: Iterable[tuple[_Path, str]]) -> dict[str, UpdateEntry]:
+        """The entries of a list, from items that may repeat, come in any order, or lack their parents."""
+        found: dict[str, dict[str, Any]] = {}
+        beyond: set[str] = set()
+        for path, text in values:
+            for guid in path[:1] or _child_names(text):
+                if not is_guid(guid):
+                    self._problem(f"{name}: {quoted(guid)} is not a GUID and is ignored.")
+                elif guid not in found and len(found) >= MAX_ENTRIES:
+                    beyond.add(guid)
+                else:
+                    self._leaf(f"{name}/{guid}", path[1:], text, found.setdefault(guid, {}))
+        if beyond:
+            count = MAX_ENTRIES + len(beyond)
+            self._problem(f"{name}: only the first {MAX_ENTRIES} of {count} updates are read.")
+        return {guid: UpdateEntry(guid, **fields) for guid, fields in found.items()}
+
+    def _leaf(self, name: str, path: _Path, text: str, fields: dict[str, Any]) -> None:
+        """Read one value into the fields; a leaf without a value leaves them as they are.
+
+        A leaf this package does not know belongs to a newer Windows and is passed over.
+        """
+        if len(path) > 1:
+            self._problem(f"{name}: {quoted('/'.join(path))} is deeper than the tree and is ignored.")
+        elif path and text and path[0] in _LEAVES:
+            leaf, field_name, read = _LEAVES[path[0]]
+            self._read(f"{name}/{leaf}", read, text, into=fields, key=field_name)
+
+    def _read(
+        self, name: str, read: Callable[[str], Any], text: str, *, into: dict[str, Any], key: str
+    ) -> None:
+        try:
+            into[key] = read(text)
+        except InvalidValue as error:
+            self._problem(f"{name}: {error.detail}")

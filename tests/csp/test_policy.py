@@ -1,0 +1,232 @@
+"""Policies know what they accept, and say what is wrong in one sentence."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csp.errors import InvalidValue
+from csp.policy import (
+    ACCESS,
+    OCCURRENCE,
+    POLICIES,
+    Choice,
+    Date,
+    Policy,
+    Range,
+    Text,
+    policy_uri,
+    result_uri,
+    validate,
+    validate_together,
+)
+from csp.tree import Access, Occurrence
+
+policies = pytest.mark.parametrize("policy", POLICIES.values(), ids=lambda policy: policy.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RequireUpdateApproval", "1"),
+        ("RequireUpdateApproval", "0"),
+        ("BranchReadinessLevel", "128"),
+        ("ActiveHoursStart", "0"),
+        ("ActiveHoursStart", "23"),
+        ("DeferFeatureUpdatesPeriodInDays", "365"),
+        ("PauseQualityUpdatesStartTime", "2028-02-29"),
+        ("ProductVersion", "Windows 11"),
+        ("TargetReleaseVersion", "22H2"),
+        ("TargetReleaseVersion", "2"),
+        ("UpdateServiceUrl", "http://abcd-srv:8530"),
+        ("UpdateServiceUrlAlternate", "https://wsus.example.test/content"),
+    ],
+)
+def test_legal_values_pass(name: str, value: str) -> None:
+    """Both ends of a range, each member of a set, and well-formed text are accepted."""
+    validate(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("RequireUpdateApproval", "2", "RequireUpdateApproval is '2', but must be one of 0, 1."),
+        ("RequireUpdateApproval", "", "RequireUpdateApproval is '', but must be one of 0, 1."),
+        ("RequireUpdateApproval", "01", "RequireUpdateApproval is '01', but must be one of 0, 1."),
+        ("RequireUpdateApproval", "true", "RequireUpdateApproval is 'true', but must be one of 0, 1."),
+        (
+            "BranchReadinessLevel",
+            "3",
+            "BranchReadinessLevel is '3', but must be one of 2, 4, 8, 16, 32, 64, 128.",
+        ),
+        ("ActiveHoursStart", "24", "ActiveHoursStart is '24', but must be a whole number from 0 to 23."),
+        ("ActiveHoursStart", "-1", "ActiveHoursStart is '-1', but must be a whole number from 0 to 23."),
+        ("ActiveHoursStart", " 8", "ActiveHoursStart is ' 8', but must be a whole number from 0 to 23."),
+        ("ActiveHoursStart", "٣", "ActiveHoursStart is '٣', but must be a whole number from 0 to 23."),
+        ("ActiveHoursMaxRange", "7", "ActiveHoursMaxRange is '7', but must be a whole number from 8 to 18."),
+        (
+            "DeferFeatureUpdatesPeriodInDays",
+            "9" * 5000,
+            f"DeferFeatureUpdatesPeriodInDays is '{'9' * 119}…', but must be a whole number from 0 to 365.",
+        ),
+        (
+            "PauseQualityUpdatesStartTime",
+            "2026-02-30",
+            "PauseQualityUpdatesStartTime is '2026-02-30', but is a day that does not exist.",
+        ),
+        (
+            "PauseQualityUpdatesStartTime",
+            "20260228",
+            "PauseQualityUpdatesStartTime is '20260228', but must be a date written yyyy-mm-dd.",
+        ),
+        (
+            "PauseFeatureUpdatesStartTime",
+            "2026-11-21T00:00:00Z",
+            "PauseFeatureUpdatesStartTime is '2026-11-21T00:00:00Z', but must be a date written yyyy-mm-dd.",
+        ),
+        (
+            "TargetReleaseVersion",
+            "22H2 ",
+            "TargetReleaseVersion is '22H2 ', but must be a text that is not empty and has no blanks around it.",
+        ),
+        (
+            "ProductVersion",
+            "",
+            "ProductVersion is '', but must be a text that is not empty and has no blanks around it.",
+        ),
+        (
+            "UpdateServiceUrl",
+            "CorpWSUS",
+            "UpdateServiceUrl is 'CorpWSUS', but must be an http:// or https:// address.",
+        ),
+        (
+            "UpdateServiceUrl",
+            "http://",
+            "UpdateServiceUrl is 'http://', but must be an http:// or https:// address.",
+        ),
+        ("NoSuchPolicy", "1", "'NoSuchPolicy' is not a policy of the area Update."),
+        ("requireupdateapproval", "1", "'requireupdateapproval' is not a policy of the area Update."),
+    ],
+)
+def test_wrong_values_are_explained(name: str, value: str, sentence: str) -> None:
+    """One sentence names the policy, the value and what would be right."""
+    with pytest.raises(InvalidValue) as caught:
+        validate(name, value)
+    assert caught.value.detail == sentence
+
+
+@policies
+def test_every_default_is_legal_unless_a_placeholder(policy: Policy) -> None:
+    """Defaults pass the policy's own check; only the DDF's `CorpWSUS`, which must never be sent, does not."""
+    if policy.default is None:
+        assert policy.format == "chr"
+        return
+    wrong = policy.allowed.objection(policy.default) is not None
+    assert wrong == (policy.default == "CorpWSUS")
+
+
+@policies
+def test_every_row_is_consistent(policy: Policy) -> None:
+    """Numbers have numeric rules, text has text rules, and each row says something to IT."""
+    if policy.format == "int":
+        assert isinstance(policy.allowed, Choice | Range)
+    else:
+        assert policy.format == "chr"
+        assert isinstance(policy.allowed, Date | Text)
+    assert policy.note.endswith(".")
+    assert policy.since
+    assert POLICIES[policy.name] is policy
+
+
+def test_the_area_is_whole() -> None:
+    """75 policies of the DDF and the one only the page has."""
+    assert len(POLICIES) == 76
+
+
+def test_every_policy_node_may_be_written_and_reset() -> None:
+    """Replace writes, Delete resets; an unset policy is not there."""
+    assert ACCESS == Access.ADD | Access.DELETE | Access.GET | Access.REPLACE
+    assert OCCURRENCE is Occurrence.ZERO_OR_ONE
+
+
+def test_addresses_are_the_documented_ones() -> None:
+    """Written under Config, read back merged under Result."""
+    assert (
+        policy_uri("RequireUpdateApproval")
+        == "./Device/Vendor/MSFT/Policy/Config/Update/RequireUpdateApproval"
+    )
+    assert (
+        result_uri("RequireUpdateApproval")
+        == "./Device/Vendor/MSFT/Policy/Result/Update/RequireUpdateApproval"
+    )
+
+
+def test_there_is_no_address_for_an_unknown_policy() -> None:
+    """A name outside the table cannot become part of an address."""
+    with pytest.raises(InvalidValue):
+        policy_uri("../Other")
+    with pytest.raises(InvalidValue):
+        result_uri("../Other")
+
+
+@given(st.sampled_from(sorted(POLICIES)), st.text() | st.integers().map(str))
+def test_any_value_is_legal_or_explained(name: str, value: str) -> None:
+    """No text raises anything but InvalidValue."""
+    if POLICIES[name].allowed.objection(value) is None:
+        validate(name, value)
+    else:
+        with pytest.raises(InvalidValue, match=rf"^{name} is .*, but .*\.$"):
+            validate(name, value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"ActiveHoursStart": "8", "ActiveHoursEnd": "17"},
+        {"ActiveHoursStart": "8", "ActiveHoursEnd": "2"},
+        {"ActiveHoursStart": "22", "ActiveHoursEnd": "6", "ActiveHoursMaxRange": "8"},
+        {"ActiveHoursMaxRange": "8"},
+        {"TargetReleaseVersion": "22H2", "ProductVersion": "Windows 11"},
+        {"ProductVersion": "Windows 11"},
+        # `validate` is the one that speaks of these
+        {"ActiveHoursStart": "99", "ActiveHoursEnd": "17"},
+        {"ActiveHoursStart": "0", "ActiveHoursEnd": "20", "ActiveHoursMaxRange": "x"},
+    ],
+)
+def test_values_that_go_together_pass(values: dict[str, str]) -> None:
+    """A window up to the allowed length, also over midnight, and complete pairs bring no sentence."""
+    assert validate_together(values) == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "problems"),
+    [
+        (
+            {"ActiveHoursStart": "8", "ActiveHoursEnd": "3"},
+            ("Active hours last 19 hours, more than ActiveHoursMaxRange, which is 18.",),
+        ),
+        (
+            {"ActiveHoursStart": "22", "ActiveHoursEnd": "7", "ActiveHoursMaxRange": "8"},
+            ("Active hours last 9 hours, more than ActiveHoursMaxRange, which is 8.",),
+        ),
+        ({"ActiveHoursStart": "8"}, ("ActiveHoursStart has no effect without ActiveHoursEnd.",)),
+        ({"ActiveHoursEnd": "8"}, ("ActiveHoursEnd has no effect without ActiveHoursStart.",)),
+        ({"TargetReleaseVersion": "22H2"}, ("TargetReleaseVersion has no effect without ProductVersion.",)),
+        (
+            {"FillEmptyContentUrls": "1", "DetectionFrequency": "4"},
+            (
+                "DetectionFrequency has no effect without UpdateServiceUrl.",
+                "FillEmptyContentUrls has no effect without UpdateServiceUrlAlternate.",
+            ),
+        ),
+        (
+            {"UpdateServiceUrlAlternate": "http://b.test"},
+            ("UpdateServiceUrlAlternate has no effect without UpdateServiceUrl.",),
+        ),
+    ],
+)
+def test_values_that_do_not_go_together_are_named(values: dict[str, str], problems: tuple[str, ...]) -> None:
+    """Each contradiction or missing partner is one sentence."""
+    assert validate_together(values) == problems
