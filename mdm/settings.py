@@ -1,0 +1,159 @@
+"""`Settings`: every knob of the service, from `BRIDGE_…` variables, secret files or the command line.
+
+Precedence: an override (command line), then the environment, then a file in `BRIDGE_SECRETS_DIR` named like
+the variable (systemd credentials, container secrets), then the default. docs/configuration.md lists them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL
+
+from mdm.storage.urls import parse_database_url
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+__all__ = ["Settings", "SettingsError", "load_settings"]
+
+_PREFIX: Final = "BRIDGE_"
+_SECRETS_DIR: Final = "BRIDGE_SECRETS_DIR"
+
+
+class SettingsError(ValueError):
+    """The configuration cannot be used; `problems` names each variable at fault, never with its value."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        """`problems` are sentences such as "BRIDGE_PORT must be at most 65535"."""
+        super().__init__("The configuration cannot be used:\n" + "\n".join(f"  {line}" for line in problems))
+        self.problems = problems
+
+
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        port_is_valid = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_valid = False
+    if not port_is_valid or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be a URL that starts with http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a user name or password")
+    if parts.query or parts.fragment:
+        raise ValueError("must not have a query or fragment")
+    return text.rstrip("/")
+
+
+def _database_url(secret: SecretStr) -> SecretStr:
+    parse_database_url(secret.get_secret_value())
+    return secret
+
+
+def _networks(text: str) -> str:
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    for entry in entries:
+        try:
+            ipaddress.ip_network(entry)
+        except ValueError:
+            raise ValueError(
+                "must be a comma-separated list of IP addresses and networks such as 10.0.0.0/8"
+            ) from None
+    return ",".join(entries)
+
+
+WebUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Settings(BaseSettings):
+    """The service's settings: read once, never changed."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Address to listen on; the loopback unless told otherwise."""
+    port: int = Field(default=8480, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    data_dir: Path = Path("data")
+    """Directory of the embedded database and of the key file; made with mode 0700 if it is missing."""
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] | None = None
+    """`postgresql://user:password@host/name`, or `sqlite:///path`; without it, SQLite in the data directory."""
+    database_pool_size: int = Field(default=10, ge=1, le=100)
+    """Connections to the database that one process may have open at a time."""
+    upstream_url: WebUrl | None = None
+    """WSUS server, or Microsoft Update, to read update metadata from; without it there is no catalogue."""
+    public_url: WebUrl | None = None
+    """URL under which devices and people reach the service, if a proxy stands before it."""
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    """Comma-separated addresses and networks whose `X-Forwarded-*` headers are believed."""
+    eula_accept_by_token: bool = False
+    """Whether an API token with the scope `eula.accept` may accept licence terms."""
+    sync_interval_minutes: int = Field(default=120, ge=60)
+    """Minutes between two reads of the upstream's catalogue; an hour is the least."""
+    manage_require_update_approval: bool = True
+    """Whether devices are told to install approved updates only (policy RequireUpdateApproval)."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`json` lines, `console` for people, or `auto`: console on a terminal, JSON otherwise."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important message that is written."""
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's URL, password and all: SQLite in the data directory unless one is set."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        path = self.data_dir.absolute() / "bridge.sqlite3"
+        return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; overrides (by field name) win over the environment, and None means "not given".
+
+    Raises SettingsError with every problem at once.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    secrets_dir = os.environ.get(_SECRETS_DIR) or None
+    if secrets_dir is not None and not Path(secrets_dir).is_dir():
+        raise SettingsError((f"{_SECRETS_DIR} must name a directory",))
+    try:
+        return Settings(_secrets_dir=secrets_dir, **given)
+    except ValidationError as error:
+        # Not chained: pydantic's own text repeats the values.
+        raise SettingsError(tuple(_problem(detail) for detail in error.errors())) from None
+
+
+def _problem(detail: ErrorDetails) -> str:
+    name = _PREFIX + str(detail["loc"][0]).upper()
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "int_parsing" | "int_type":
+            words = "must be a whole number"
+        case "greater_than_equal":
+            words = f"must be at least {context['ge']}"
+        case "less_than_equal":
+            words = f"must be at most {context['le']}"
+        case "bool_parsing" | "bool_type":
+            words = "must be true or false"
+        case "literal_error":
+            words = f"must be one of {context['expected']}"
+        case "string_too_short":
+            words = "must not be empty"
+        case "extra_forbidden":
+            words = "is not a setting"
+        case "value_error":
+            words = str(context["error"])
+        case _:
+            words = f"is wrong: {detail['msg']}"
+    return f"{name} {words}"
