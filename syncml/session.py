@@ -32,6 +32,7 @@ from syncml.alerts import (
 )
 from syncml.errors import InvalidHeader, LocalProtocolError
 from syncml.exchange import Answer, Request
+from syncml.large_objects import Chunk, join
 from syncml.messages import (
     Add,
     Alert,
@@ -163,6 +164,8 @@ class _Sent:
     status: int | None = None
     original_error: str | None = None
     items: tuple[Item, ...] = ()
+    spoiled: bool = False
+    """True: an object in its Results broke off, so what is left must not pass for the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,8 @@ class ServerState:
     """Octets the device can receive (SyncHdr Meta), if it said so."""
     sent: tuple[_Sent, ...] = ()
     """Commands in flight, in the order sent."""
+    chunk: Chunk | None = None
+    """A large object of which the last chunk has not come yet."""
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -198,6 +203,7 @@ class ServerState:
             "device_msg_id": self.device_msg_id,
             "server_msg_id": self.server_msg_id,
             "max_msg_size": self.max_msg_size,
+            "chunk": None if self.chunk is None else self.chunk.to_json(),
             "sent": [
                 {
                     "msg_id": sent.msg_id,
@@ -211,7 +217,8 @@ class ServerState:
                     ],
                     "status": sent.status,
                     "original_error": sent.original_error,
-                    "items": [[*_parts(item), item.more_data] for item in sent.items],
+                    "items": [_parts(item) for item in sent.items],
+                    "spoiled": sent.spoiled,
                 }
                 for sent in self.sent
             ],
@@ -226,6 +233,7 @@ class ServerState:
             device_msg_id=value["device_msg_id"],
             server_msg_id=value["server_msg_id"],
             max_msg_size=value["max_msg_size"],
+            chunk=None if value["chunk"] is None else Chunk.from_json(value["chunk"]),
             sent=tuple(
                 _Sent(
                     msg_id=sent["msg_id"],
@@ -234,6 +242,7 @@ class ServerState:
                     status=sent["status"],
                     original_error=sent["original_error"],
                     items=tuple(_kept_item(*item) for item in sent["items"]),
+                    spoiled=sent["spoiled"],
                 )
                 for sent in value["sent"]
             ),
@@ -249,12 +258,11 @@ def _parts(item: Item) -> tuple[str | None, str | None, str | None]:
     )
 
 
-def _kept_item(loc_uri: str | None, format_: str | None, data: str | None, more_data: bool) -> Item:  # noqa: FBT001 - the stored order
+def _kept_item(loc_uri: str | None, format_: str | None, data: str | None) -> Item:
     return Item(
         source=Location(loc_uri) if loc_uri is not None else None,
         meta=Meta(format=format_) if format_ is not None else None,
         data=data,
-        more_data=more_data,
     )
 
 
@@ -288,6 +296,8 @@ class Reception:
     """True: its package grew past `MAX_HELD_CHARS`; the reply aborts the session."""
     unenrolling: bool = False
     """True: the user has left management; commands are useless."""
+    broken: tuple[Chunk, ...] = ()
+    """Large objects that broke off: while the package goes on, the reply tells each with Alert 1225."""
     oddities: tuple[str, ...] = ()
     """Sentences for the log: answers to nothing we asked, and the like."""
 
@@ -334,15 +344,22 @@ def receive(state: ServerState | None, message: Message) -> Reception:
         state = ServerState(session_id=header.session_id, server_msg_id=msg_id - 1)
     if header.meta is not None and header.meta.max_msg_size is not None:
         state = replace(state, max_msg_size=header.meta.max_msg_size)
-    reading = _Reading(msg_ref=header.msg_id, sent=state.sent)
+    reading = _Reading(msg_ref=header.msg_id, sent=state.sent, chunk=state.chunk)
     for command in message.commands:
         reading.read(command)
     done = message.final or reading.aborted
+    if done:
+        reading.break_off()
     overflow = not done and reading.held() > MAX_HELD_CHARS
     turn = message.final and not reading.aborted
     done = done or overflow
     in_flight = reading.in_flight()
-    state = replace(state, device_msg_id=msg_id, sent=() if done else in_flight)
+    state = replace(
+        state,
+        device_msg_id=msg_id,
+        sent=() if done else in_flight,
+        chunk=None if done else reading.chunk,
+    )
     return Reception(
         state=state,
         header=header,
@@ -357,6 +374,7 @@ def receive(state: ServerState | None, message: Message) -> Reception:
             alert.code == AlertCode.GENERIC_ALERT and alert.type == UNENROLL_USER_REQUEST
             for alert in reading.alerts
         ),
+        broken=tuple(reading.broken),
         oddities=tuple(reading.oddities),
     )
 
@@ -366,35 +384,18 @@ def _answer(sent: _Sent, *, finished: bool) -> Answer:
 
     Half a list must not pass for the list.
     """
-    items = _assemble(sent.items)
-    if sent.request.verb == "Get" and (items is None or not finished):
+    if sent.request.verb == "Get" and (sent.spoiled or not finished):
         return Answer(sent.request, None)
-    return Answer(sent.request, sent.status, items or (), sent.original_error)
-
-
-def _assemble(items: Sequence[Item]) -> tuple[Item, ...] | None:
-    """The items with the chunks of large objects joined, or None if one has no end (OMA DM_Protocol, large objects)."""
-    whole: list[Item] = []
-    chunks: list[Item] = []
-    for item in items:
-        if chunks and item.source != chunks[0].source:
-            return None
-        if chunks or item.more_data:
-            chunks.append(item)
-        else:
-            whole.append(item)
-        if chunks and not item.more_data:
-            data = "".join(chunk.data or "" for chunk in chunks)
-            whole.append(replace(chunks[0], data=data, more_data=False))
-            chunks = []
-    return None if chunks else tuple(whole)
+    return Answer(sent.request, sent.status, sent.items, sent.original_error)
 
 
 class _Reading:
     """The accumulators of one `receive`."""
 
-    def __init__(self, msg_ref: str, sent: Sequence[_Sent]) -> None:
+    def __init__(self, msg_ref: str, sent: Sequence[_Sent] = (), chunk: Chunk | None = None) -> None:
         self.msg_ref = msg_ref
+        self.chunk = chunk
+        self.broken: list[Chunk] = []
         self.sent = list(sent)
         self.items = [list(command.items) for command in sent]
         self.statuses: list[Status] = []
@@ -411,8 +412,34 @@ class _Reading:
     def held(self) -> int:
         errors = sum(len(sent.original_error or "") for sent in self.sent)
         parts = (_parts(item) for items in self.items for item in items)
+        open_ = len(self.chunk.data) if self.chunk is not None else 0
         # 64: what an item costs beside its text
-        return errors + sum(64 + sum(len(part or "") for part in item) for item in parts)
+        return errors + open_ + sum(64 + sum(len(part or "") for part in item) for item in parts)
+
+    def join(
+        self, command: Alert | Replace | Results, owner: int | None = None
+    ) -> tuple[tuple[Item, ...], StatusCode | None]:
+        """The command's complete items, and the status its chunks demand."""
+        joined = join(self.chunk, type(command).__name__, command.items, owner)
+        self.chunk = joined.open
+        for chunk in joined.broken:
+            self._break(chunk)
+        return joined.items, joined.code
+
+    def break_off(self) -> None:
+        """The package is over: an object without its last chunk will get none."""
+        if self.chunk is not None:
+            self._break(self.chunk)
+            self.chunk = None
+
+    def _break(self, chunk: Chunk) -> None:
+        self.broken.append(chunk)
+        self.oddities.append(f"{chunk.verb} of {(chunk.source or '')[:64]!r} broke off")
+        self._spoil(chunk.owner)
+
+    def _spoil(self, index: int | None) -> None:
+        if index is not None:
+            self.sent[index] = replace(self.sent[index], spoiled=True)
 
     def read(self, command: Command) -> None:
         if isinstance(command, Status):
@@ -449,8 +476,11 @@ class _Reading:
         except ValueError:
             self.oddities.append(f"Alert {alert.data[:16]!r} is none that OMA DM 1.2 on Windows has")
             return StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
+        items, chunk_code = self.join(alert)
+        if chunk_code is not None:
+            return chunk_code
         events = [
-            AlertEvent(int(code), item.meta.type if item.meta else None, item.data) for item in alert.items
+            AlertEvent(int(code), item.meta.type if item.meta else None, item.data) for item in items
         ] or [AlertEvent(int(code))]
         self.alerts.extend(events)
         if code is AlertCode.SESSION_ABORT:
@@ -464,14 +494,15 @@ class _Reading:
         return StatusCode.OK
 
     def _replace(self, command: Replace) -> StatusCode:
-        for item in command.items:
+        items, chunk_code = self.join(command)
+        for item in items:
             location = item.source or item.target
             if location is None or not location.loc_uri.startswith("./DevInfo/"):
                 return StatusCode.COMMAND_NOT_ALLOWED
         self.device_info.extend(
-            ((item.source or item.target or Location("")).loc_uri, item.data or "") for item in command.items
+            ((item.source or item.target or Location("")).loc_uri, item.data or "") for item in items
         )
-        return StatusCode.OK
+        return StatusCode.OK if chunk_code is None else chunk_code
 
     def _status(self, status: Status) -> None:
         if status.cmd_ref == "0" or status.cmd == "Alert":
@@ -491,17 +522,21 @@ class _Reading:
         )
 
     def _results(self, results: Results) -> None:
-        items = [_kept_item(*_parts(item), item.more_data) for item in results.items]
-        if results.source_ref:
-            base = Location(results.source_ref)
-            items = [item if item.source else replace(item, source=base) for item in items]
+        base = Location(results.source_ref) if results.source_ref else None
+        named = tuple(item if item.source else replace(item, source=base) for item in results.items)
         index = self._find(results.msg_ref, results.cmd_ref, absent="1")
         if index is None:
-            index = self._find_by_uri(items)
+            index = self._find_by_uri(named)
         if index is None:
             self.oddities.append(f"Results CmdRef {results.cmd_ref[:16]!r}: nothing is in flight")
             return
-        self.items[index].extend(items)
+        items, chunk_code = self.join(replace(results, items=named), index)
+        self.items[index].extend(_kept_item(*_parts(item)) for item in items)
+        if chunk_code is None:
+            return  # Results get no Status when all is well
+        if chunk_code is not StatusCode.CHUNKED_ITEM_ACCEPTED:
+            self._spoil(index)
+        self._reply(results, chunk_code)
 
     def _find(self, msg_ref: str, cmd_ref: str, *, absent: str) -> int | None:
         """Index of the command in flight; `absent` is how the reader writes a MsgRef that was left out.
@@ -550,6 +585,7 @@ def respond(
         body.append(Alert(cmd_id=str(len(body) + 1), data=str(int(AlertCode.SESSION_ABORT))))
     elif not reception.turn:
         event = Event.MORE
+        body.extend(_no_end_of_data(reception.broken, len(body) + 1))
         body.append(Alert(cmd_id=str(len(body) + 1), data=str(int(AlertCode.NEXT_MESSAGE))))
     else:
         room = _room(state, body)
@@ -576,6 +612,23 @@ def respond(
     )
 
 
+def _no_end_of_data(broken: Sequence[Chunk], first_cmd_id: int) -> list[Command]:
+    """One Alert 1225 for each object that broke off, naming it (DM_Protocol, large objects)."""
+    return [
+        Alert(
+            cmd_id=str(cmd_id),
+            data=str(int(AlertCode.NO_END_OF_DATA)),
+            items=(
+                Item(
+                    source=None if chunk.source is None else Location(chunk.source),
+                    target=None if chunk.target is None else Location(chunk.target),
+                ),
+            ),
+        )
+        for cmd_id, chunk in enumerate(broken, start=first_cmd_id)
+    ]
+
+
 def refuse(
     message: Message,
     code: StatusCode,
@@ -589,7 +642,7 @@ def refuse(
     status from `check_header`. The header must be addressable. Needs no state, so that a claim without
     proof changes none (DM_Protocol 9.2).
     """
-    reading = _Reading(msg_ref=message.header.msg_id, sent=[])
+    reading = _Reading(msg_ref=message.header.msg_id)
     for command in message.commands:
         if not isinstance(command, (Status, Results)):
             reading._reply(command, code if command.cmd_id else StatusCode.BAD_REQUEST)  # noqa: SLF001 - same module

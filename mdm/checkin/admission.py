@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from sqlalchemy import delete, select, update
 from sqlmodel import SQLModel
 
@@ -43,6 +44,8 @@ REPEAT_WINDOW: Final = timedelta(minutes=5)
 Windows' retries end within it. Beyond it the same bytes are a new session: SessionID starts at 0 again after
 each boot, so a device on which nothing changed sends the same package 1 every day.
 """
+
+_log: Final = structlog.get_logger("mdm.checkin")
 
 _tables = SQLModel.metadata.tables
 _device = _tables["device"]
@@ -179,8 +182,14 @@ def _load_session(connection: Connection, device_pk: int) -> StoredSession | Non
     ).one_or_none()
     if row is None:
         return None
+    try:
+        state = ServerState.from_json(row.state["session"])
+    except (KeyError, TypeError, ValueError):
+        # Another version of the bridge wrote it: the device begins anew, which loses nothing.
+        _log.warning("dm_session_unreadable", device_pk=device_pk)
+        return None
     return StoredSession(
-        state=ServerState.from_json(row.state["session"]),
+        state=state,
         checkin=row.state["checkin"],
         opened_at=row.opened_at,
         last_message_at=row.last_message_at,

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mdm.lab.windows import WindowsState
+from mdm.lab.windows_state import WindowsState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

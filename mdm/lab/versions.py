@@ -30,6 +30,7 @@ _RELEASES: Final = {
     "W11 21H2": 22000,
     "W11 22H2": 22621,
     "W11 24H2": 26100,
+    "unreleased": 99999,
 }
 """The labels `csp.policy.Policy.since` and `csp.tree.Node.since` use, and their builds."""
 

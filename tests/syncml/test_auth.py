@@ -98,6 +98,7 @@ def test_schemes_we_lack_are_refused_here() -> None:
         ("another user", make_cred(BASIC, "Bruce3", PASSWORD, b""), None, BASIC, Verdict.WRONG),
         ("no colon", cred(b64encode(b"Bruce2").decode(), BASIC), None, BASIC, Verdict.WRONG),
         ("not base64", cred("QnJ1Y2U*", BASIC), None, BASIC, Verdict.WRONG),
+        ("junk inside the pair", cred("QnJ1Y2Uy*Ok9oQmVoYXZl", BASIC), None, BASIC, Verdict.WRONG),
         ("bad padding", cred("QnJ1Y2UyO", BASIC), None, BASIC, Verdict.WRONG),
         ("base64 beyond ASCII", cred("QnJ1Y2UyOk9oQmVoYXZé", BASIC), None, BASIC, Verdict.WRONG),
         (

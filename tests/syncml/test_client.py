@@ -217,6 +217,8 @@ def test_the_size_we_take_is_said() -> None:
         ("no code", replied(code=""), Verdict.REFUSED, 0),
         ("no number", replied(code="-200"), Verdict.REFUSED, 0),
         ("digits beyond ASCII", replied(code="\u0662\u0660\u0660"), Verdict.REFUSED, 0),
+        ("four digits", replied(code="1200"), Verdict.REFUSED, 1200),
+        ("five digits", replied(code="20000"), Verdict.REFUSED, 0),
         ("a number without end", replied(code="2" * 5000), Verdict.REFUSED, 0),
     ],
 )

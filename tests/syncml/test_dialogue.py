@@ -173,8 +173,9 @@ class Device:
             if outcome.items:
                 first, value, last = outcome.items
                 text = value.data or ""
+                size = Meta(size=len(text.encode()))
                 chunks = (
-                    (first, Item(source=value.source, data=text[:4], more_data=True)),
+                    (first, Item(source=value.source, meta=size, data=text[:4], more_data=True)),
                     (Item(source=value.source, data=text[4:]), last),
                 )
                 self.owed += [Results("", turn.server_msg_id, command.cmd_id, items) for items in chunks]

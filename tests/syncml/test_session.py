@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import syncml.session
+from syncml.alerts import UNENROLL_USER_REQUEST
 from syncml.auth import BASIC, MD5, challenge
 from syncml.errors import InvalidHeader, LocalProtocolError
 from syncml.exchange import Answer, Request
+from syncml.large_objects import MAX_OBJECT
 from syncml.messages import (
     Add,
     Alert,
@@ -91,6 +93,11 @@ def leaf(uri: str, data: str | None = None, **fields: Any) -> Item:
 def results(cmd_ref: str, *items: Item, msg_ref: str = "1", source_ref: str | None = None) -> Results:
     """What a Get found."""
     return Results("9", msg_ref, cmd_ref, items, source_ref=source_ref)
+
+
+def codes(reply: Message) -> list[tuple[str, str]]:
+    """(Cmd, status code) of each Status in a reply."""
+    return [(each.cmd, each.data) for each in reply.commands if isinstance(each, Status)]
 
 
 def answered(
@@ -674,9 +681,9 @@ def test_a_large_object_is_put_together() -> None:
 @pytest.mark.parametrize(
     "items",
     [
-        (leaf(LIST, "half", more_data=True),),
-        (leaf(LIST, "half", more_data=True), leaf("./Other", "x")),
-        (leaf(LIST, "half", more_data=True), leaf("./Other", "x", more_data=True)),
+        (leaf(LIST, "half", meta=Meta(size=9), more_data=True),),
+        (leaf(LIST, "half", meta=Meta(size=9), more_data=True), leaf("./Other", "x")),
+        (leaf(LIST, "half", meta=Meta(size=9), more_data=True), leaf("./Other", "x", more_data=True)),
     ],
 )
 def test_half_an_object_is_no_answer(items: tuple[Item, ...]) -> None:
@@ -687,10 +694,78 @@ def test_half_an_object_is_no_answer(items: tuple[Item, ...]) -> None:
 
 def test_an_object_may_have_no_data() -> None:
     """Chunks without Data add nothing."""
-    items = (leaf(LIST, more_data=True), leaf(LIST))
+    items = (leaf(LIST, meta=Meta(size=0), more_data=True), leaf(LIST))
     assert heard(in_flight(GET_LIST), status("2"), results("2", *items)).answers == (
         Answer(GET_LIST, 200, (leaf(LIST, ""),)),
     )
+
+
+def test_a_chunk_is_acknowledged_with_213() -> None:
+    """Results get no Status but for their chunks: 213, then Alert 1222 for the next one."""
+    state = in_flight(GET_LIST)
+    chunk = leaf(LIST, "one ", meta=Meta(size=7), more_data=True)
+    reply, state = answered(state, said(status("2"), results("2", chunk), msg_id="2", final=False))
+    assert codes(reply) == [("SyncHdr", "200"), ("Results", "213")]
+    assert reply.commands[-1] == Alert("3", "1222")
+    reply, _ = answered(state, said(results("2", leaf(LIST, "two")), msg_id="3"))
+    assert codes(reply) == [("SyncHdr", "200")]
+
+
+@pytest.mark.parametrize(
+    ("size", "code"), [(None, "411"), (99, "424"), (MAX_OBJECT + 1, "416")], ids=["none", "wrong", "too big"]
+)
+def test_a_bad_size_refuses_the_object_and_spoils_the_answer(size: int | None, code: str) -> None:
+    """411 without Size, 416 above what is kept, 424 for another length; the Get counts as unanswered."""
+    state = in_flight(GET_LIST)
+    chunk = leaf(LIST, "one ", meta=Meta(size=size), more_data=True)
+    _, state = answered(state, said(status("2"), results("2", chunk), msg_id="2", final=False))
+    state = stored(state)
+    reception = receive(state, said(results("2", leaf(LIST, "two")), msg_id="3"))
+    assert reception.answers == (Answer(GET_LIST, None),)
+    reply, _, _ = respond(reception, server_uri=SERVER)
+    assert codes(reply)[1:] == [("Results", code)]
+
+
+def test_an_object_that_breaks_off_is_told_with_1225() -> None:
+    """Something new between two chunks ends the object: Alert 1225 names it, and the Get is unanswered."""
+    state = in_flight(GET_LIST)
+    chunk = leaf(LIST, "one ", meta=Meta(size=7), more_data=True)
+    _, state = answered(state, said(status("2"), results("2", chunk), msg_id="2", final=False))
+    reply, state = answered(state, said(results("2", leaf("./Other", "x")), msg_id="3", final=False))
+    assert reply.commands[-2:] == (
+        Alert("2", "1225", items=(Item(source=Location(LIST)),)),
+        Alert("3", "1222"),
+    )
+    assert receive(state, said(msg_id="4")).answers == (Answer(GET_LIST, None),)
+
+
+def test_a_keep_alive_between_two_chunks_breaks_nothing() -> None:
+    """A busy device says so in the middle of an object, and then goes on with it."""
+    state = in_flight(GET_LIST)
+    chunk = leaf(LIST, "one ", meta=Meta(size=7), more_data=True)
+    _, state = answered(state, said(status("2"), results("2", chunk), msg_id="2", final=False))
+    alive = alert(1224, "Reversed-Domain-Name:com.microsoft.mdm.requestpending")
+    _, state = answered(state, said(alive, msg_id="3", final=False))
+    reception = receive(state, said(results("2", leaf(LIST, "two")), msg_id="4"))
+    assert reception.answers == (Answer(GET_LIST, 200, (leaf(LIST, "one two"),)),)
+
+
+def test_alerts_and_devinfo_come_in_chunks_too() -> None:
+    """A chunked Alert or DevInfo Replace gets 213 and takes effect when it is whole."""
+    big = Item(meta=Meta(type=UNENROLL_USER_REQUEST, size=2), data="1", more_data=True)
+    reply, state = answered(None, said(Alert("2", "1226", items=(big,)), final=False))
+    assert codes(reply)[1] == ("Alert", "213")
+    rest = Item(data="1")
+    info = Item(source=Location("./DevInfo/Man"), meta=Meta(size=4), data="Co", more_data=True)
+    reception = receive(
+        state,
+        said(Alert("2", "1226", items=(rest,)), Replace("3", (info,)), msg_id="2", final=False),
+    )
+    assert reception.unenrolling
+    assert [each.data for each in reception.statuses] == ["200", "213"]
+    _, state, _ = respond(reception, server_uri=SERVER)
+    last = Item(source=Location("./DevInfo/Man"), data="rp")
+    assert receive(state, said(Replace("2", (last,)), msg_id="3")).device_info == (("./DevInfo/Man", "Corp"),)
 
 
 # --- how a session ends ---------------------------------------------------------------------------------
@@ -903,7 +978,13 @@ items = st.builds(
     Item,
     target=st.none() | st.builds(Location, uris),
     source=st.none() | st.builds(Location, uris),
-    meta=st.none() | st.builds(Meta, format=st.sampled_from([None, "node", "int"]), type=maybe_text),
+    meta=st.none()
+    | st.builds(
+        Meta,
+        format=st.sampled_from([None, "node", "int"]),
+        type=maybe_text,
+        size=st.none() | st.integers(0, 9),
+    ),
     data=maybe_text,
     more_data=st.booleans(),
 )
@@ -983,8 +1064,9 @@ def check_reply(message: Message, reply: Message, reception: Reception) -> None:
         for each in message.commands
         if isinstance(each, Unknown) or not (isinstance(each, (Status, Results)) or each.no_resp)
     ]
-    assert len(statuses(reply)) == 1 + len(wanting)
-    rest = kinds(reply)[1 + len(wanting) :]
+    chunks = [code for cmd, code in codes(reply) if cmd == "Results"]
+    assert len(statuses(reply)) == 1 + len(wanting) + len(chunks)
+    rest = kinds(reply)[1 + len(wanting) + len(chunks) :]
     if reception.turn:
         assert reply.final
         assert set(rest) <= {"Get", "Add", "Replace"}
@@ -994,7 +1076,7 @@ def check_reply(message: Message, reply: Message, reception: Reception) -> None:
     else:
         assert not reply.final
         assert reply.commands[-1] == Alert(reply.commands[-1].cmd_id, "1222")
-        assert rest == ["Alert"]
+        assert rest == ["Alert"] * (1 + len(reception.broken))
 
 
 @pytest.mark.parametrize(

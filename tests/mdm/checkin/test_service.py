@@ -457,6 +457,19 @@ def test_session_survives_another_process(sqlite_bench: Bench) -> None:
     assert turn.verdict is Verdict.END
 
 
+def test_session_of_another_version_begins_anew(sqlite_bench: Bench) -> None:
+    """A stored state this version cannot read ends the session; the device is challenged and goes on."""
+    device = sqlite_bench.enrol()
+    message, state = opened(device)
+    turn = client.receive(state, read_message(sqlite_bench.post(message)))
+    with sqlite_bench.database.write() as connection:
+        connection.exec_driver_sql("""UPDATE dm_session SET state = '{"session": {}, "checkin": {}}'""")
+    message, state = client.answer(turn, [device.carry_out(command) for command in turn.commands])
+    assert client.receive(state, read_message(sqlite_bench.post(message))).status == 407
+    device.nonce = turn.next_nonce or b""
+    assert device.check_in() is Verdict.END
+
+
 def test_idle_session_needs_credentials_again(sqlite_bench: Bench) -> None:
     """An open session that was silent for half an hour is not trusted any more."""
     device = sqlite_bench.enrol()

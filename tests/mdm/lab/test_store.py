@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mdm.lab.store import Account, DeviceRecord, DeviceStore, Identity
-from mdm.lab.windows import WindowsState
+from mdm.lab.windows_state import WindowsState
 
 if TYPE_CHECKING:
     from pathlib import Path

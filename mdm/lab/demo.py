@@ -1,0 +1,321 @@
+"""`csp-bridge demo`: a WSUS, a bridge and ten Windows devices on this machine, and the story they play.
+
+The bridge is a real `csp-bridge serve` in a process of its own, with its own data; everything speaks the real
+protocols over sockets. With `--once` the exit code says whether every step held; without, all stay up.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from csp.classifications import CLASSIFICATIONS, DEFINITION_UPDATES
+from mdm.clock import utc_now
+from mdm.commands.base import EXIT_FAILED, CommandError
+from mdm.lab.bridge import BridgeProcess
+from mdm.lab.cast import Cast, Member, Props
+from mdm.lab.catalogue import OfferedUpdate
+from mdm.lab.device import Patience
+from mdm.lab.dice import Dice
+from mdm.lab.enrol import BridgeApi, enrol
+from mdm.lab.fleet import http_client, make_device, stopping_on_signals
+from mdm.lab.generate import build_catalogue
+from mdm.lab.offers import offers_for
+from mdm.lab.polling import Polling, poll, session_line
+from mdm.lab.store import DeviceRecord, DeviceStore, Identity
+from mdm.lab.story import Story
+from mdm.lab.tables import render_table
+from mdm.lab.upstream import UpstreamServer
+from mdm.lab.versions import Build
+from mdm.lab.windows import QUICK, TYPICAL, Habits
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    import httpx2
+
+    from mdm.lab.catalogue import Catalogue
+    from mdm.lab.device import SessionReport, VirtualDevice
+    from mdm.lab.story import StepResult
+
+__all__ = ["DemoOptions", "add_parser", "run_demo"]
+
+_PORT: Final = 8480
+_LAST_PORT: Final = 65535
+_POLL_SECONDS: Final = 30.0
+_SCOPES: Final = ("admin", "eula.accept")
+_DISK_FULL: Final = 0x80070070
+_APPLICATIONS: Final = next(guid for guid, name in CLASSIFICATIONS.items() if name == "Applications")
+_PATIENCE: Final = Patience(attempts=30, first_wait=0.25, longest_wait=1)
+"""The bridge is restarted within seconds: there is no sense in waiting for minutes."""
+
+_DEVICES: Final = (
+    ("FINANCE-01", "10.0.26100.4652", "Windows 11 24H2", "Dell Inc.", "Latitude 5450"),
+    ("FINANCE-02", "10.0.26100.4652", "Windows 11 24H2", "Dell Inc.", "Latitude 5450"),
+    ("SALES-03", "10.0.26100.4652", "Windows 11 24H2", "LENOVO", "21HD004TGE"),
+    ("SALES-04", "10.0.26100.4652", "Windows 11 24H2", "LENOVO", "21HD004TGE"),
+    ("DESIGN-05", "10.0.26100.4652", "Windows 11 24H2", "HP", "HP Z2 Tower G9"),
+    ("DESIGN-06", "10.0.26100.4652", "Windows 11 24H2", "HP", "HP Z2 Tower G9"),
+    ("MEETING-07", "10.0.22631.5500", "Windows 11 23H2", "Microsoft Corporation", "Surface Hub 3"),
+    ("MEETING-08", "10.0.22631.5500", "Windows 11 23H2", "Microsoft Corporation", "Surface Hub 3"),
+    ("FRONTDESK-09", "10.0.19045.6000", "Windows 10 22H2", "HP", "HP EliteDesk 800 G4"),
+    ("PLANT-10", "10.0.14393.7606", "Windows 10 1607", "Siemens", "SIMATIC IPC427E"),
+)
+_FAILS: Final = "SALES-04"
+_LOCAL: Final = "DESIGN-06"
+"""The device that is offered an update of the organisation's own, which no upstream knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What `csp-bridge demo` was asked for."""
+
+    once: bool = False
+    port: int | None = None
+    """None: 8480, with `once` a free one."""
+    data_dir: Path | None = None
+    """None: a temporary one, removed at the end."""
+    seed: int = 1
+
+
+def run_demo(
+    options: DemoOptions,
+    *,
+    say: Callable[[str], object] = print,
+    stop: threading.Event | None = None,
+) -> list[StepResult]:
+    """Play the story; without `once`, stay up afterwards until `stop` is set or a signal comes.
+
+    Nothing is left running or, unless `data_dir` is given, lying about. Raises CommandError if the story
+    cannot begin: the port is taken, the data directory is not empty.
+    """
+    with ExitStack() as stack:
+        directory = _directory(options, stack)
+        port = _port(options)
+        catalogue = build_catalogue(options.seed, utc_now())
+        upstream = stack.enter_context(UpstreamServer(catalogue))
+        bridge = BridgeProcess(
+            directory / "bridge",
+            port,
+            {"BRIDGE_UPSTREAM_URL": upstream.url, "BRIDGE_EULA_ACCEPT_BY_TOKEN": "true"},
+        )
+        stack.callback(bridge.stop)
+        http = stack.enter_context(http_client())
+        props = _props(catalogue, options.seed)
+        crew = _Crew(catalogue, props, DeviceStore(directory / "devices"), http, stop or threading.Event())
+        tokens: list[str] = []
+
+        def connect() -> BridgeApi:
+            tokens.append(bridge.make_token("administrator", _SCOPES))
+            return BridgeApi(bridge.url, tokens[0], http)
+
+        cast = Cast(catalogue, props, upstream.url, bridge, connect, crew.enrol)
+        results = Story(cast, say).play()
+        _summary(results, say)
+        if not options.once and results[-1].problem is None:
+            guard = nullcontext() if stop else stopping_on_signals(crew.stop)
+            with guard:
+                _stay_up(cast, tokens[0], say, crew.stop)
+    return results
+
+
+def _directory(options: DemoOptions, stack: ExitStack) -> Path:
+    if options.data_dir is None:
+        directory = Path(tempfile.mkdtemp(prefix="csp-bridge-demo-"))
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        return directory
+    try:
+        options.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        empty = not any(options.data_dir.iterdir())
+    except OSError as error:
+        raise CommandError(f"{options.data_dir} cannot be used: {error.strerror}.") from None
+    if not empty:
+        raise CommandError(f"{options.data_dir} is not empty; the story begins with nothing.")
+    return options.data_dir
+
+
+def _port(options: DemoOptions) -> int:
+    """The port the bridge will have; it must be known before, so that it is the same after a restart."""
+    wanted = options.port if options.port is not None else 0 if options.once else _PORT
+    if not 0 <= wanted <= _LAST_PORT:
+        raise CommandError(f"{wanted} is not a port.")
+    try:
+        with socket.create_server(("127.0.0.1", wanted)) as probe:
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise CommandError(
+            f"Port {wanted} cannot be had ({error.strerror}); name another with --port."
+        ) from None
+
+
+def _props(catalogue: Catalogue, seed: int) -> Props:
+    """The updates the story is about; the same for a seed on the same day."""
+    most = offers_for(catalogue, Build.parse(_DEVICES[0][1]))
+    everywhere = offers_for(catalogue, Build.parse(_DEVICES[-1][1]))
+    return Props(
+        cumulative=next(update for update in most if "Cumulative Update for Windows 11" in update.title),
+        licensed=next(update for update in everywhere if update.eula_id is not None),
+        later=next(
+            update
+            for update in everywhere
+            if update.eula_id is None and update.classification_id != DEFINITION_UPDATES
+        ),
+        unknown=OfferedUpdate(
+            update_id=Dice(seed).guid("demo/unknown"),
+            revision_number=1,
+            title="Contoso VPN client 7.2",
+            kb=None,
+            classification_id=_APPLICATIONS,
+            eula_id=None,
+            type=0,
+            needs_reboot=False,
+            supersedes=(),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Crew:
+    """Makes the ten devices."""
+
+    catalogue: Catalogue
+    props: Props
+    store: DeviceStore
+    http: httpx2.Client
+    stop: threading.Event
+
+    def enrol(self, api: BridgeApi) -> list[Member]:
+        return [self._member(api, row) for row in _DEVICES]
+
+    def _member(self, api: BridgeApi, row: tuple[str, str, str, str, str]) -> Member:
+        name, os_build, system, manufacturer, model = row
+        device_id = Dice(0).bytes(f"demo/{name}")[:16].hex().upper()
+        identity = Identity(device_id, name, os_build, manufacturer, model)
+        enrolment = enrol(api, identity)
+        extra = (self.props.unknown,) if name == _LOCAL else ()
+        failing = {self.props.cumulative.update_id: _DISK_FULL} if name == _FAILS else {}
+        device = make_device(
+            DeviceRecord(identity, enrolment.account, enrolment.nonce),
+            self.store,
+            self.catalogue,
+            extra=extra,
+            http=self.http,
+            habits=Habits(pace=TYPICAL, failing=failing),
+            patience=_PATIENCE,
+            stop=self.stop,
+        )
+        offers = (*offers_for(self.catalogue, Build.parse(os_build)), *extra)
+        return Member(
+            device=device,
+            id=enrolment.id,
+            windows_name=system,
+            applicable=frozenset(update.update_id for update in offers),
+            comes_with=frozenset(job.update.update_id for job in device.windows.installed()),
+        )
+
+
+def _summary(results: Sequence[StepResult], say: Callable[[str], object]) -> None:
+    rows = [
+        (str(each.number), f"{each.seconds:5.1f}", "holds" if each.problem is None else "FAILED", each.title)
+        for each in results
+    ]
+    say("")
+    say(render_table(("STEP", "SECONDS", "RESULT", "WHAT"), rows))
+    seconds = sum(each.seconds for each in results)
+    last = results[-1]
+    if last.problem is None:
+        say(f"\nAll {len(results)} steps held, in {seconds:.0f} s.")
+    else:
+        say(f"\nStep {last.number} did not hold: {last.title}. {last.problem}")
+
+
+def _stay_up(cast: Cast, token: str, say: Callable[[str], object], stop: threading.Event) -> None:
+    """Let the devices poll; only sessions in which something happened are told."""
+    for member in cast.members:
+        member.device.windows.habits = replace(member.device.windows.habits, pace=QUICK)
+    first, spare = cast.members[0], _spare(cast)
+    header = f'-H "Authorization: Bearer {token}"'
+    approval = json.dumps(
+        {
+            "target": {"type": "update", "id": spare.update_id},
+            "action": "approve",
+            "group_ids": ["all-devices"],
+        }
+    )
+    say(f"\nThe bridge stays up at {cast.bridge.url}, the WSUS at {cast.upstream_url}.")
+    say(
+        f"The devices check in every {_POLL_SECONDS:.0f} s and install within seconds now. Ctrl-C stops everything."
+    )
+    say(f"Token (admin, eula.accept): {token}\n\nTry:")
+    say(f"  curl -s {header} {cast.bridge.url}/api/v1/devices")
+    say(f"  curl -s {header} {cast.bridge.url}/api/v1/devices/{first.id}/updates")
+    say(f"  # approve: {spare.title}")
+    as_json = "-H 'Content-Type: application/json'"
+    say(f"  curl -s {header} {as_json} -d '{approval}' {cast.bridge.url}/api/v1/approvals\n")
+
+    def tell(device: VirtualDevice, report: SessionReport, next_in: float | None) -> None:
+        if not report.ok or any(command.verb != "Get" for command in report.commands):
+            say(session_line(device, report, utc_now(), next_in))
+
+    poll(
+        [member.device for member in cast.members],
+        Polling(_POLL_SECONDS),
+        clock=utc_now,
+        tell=tell,
+        stop=stop,
+    )
+    say("Stopped.")
+
+
+def _spare(cast: Cast) -> OfferedUpdate:
+    """An update the first device still lacks and may have: without licence terms, not approved, no upgrade."""
+    return next(
+        job.update
+        for job in cast.members[0].device.windows.installable()
+        if job.update.eula_id is None and not cast.members[0].device.windows.may_install(job.update)
+    )
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `demo`."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="play the whole story with simulated devices and upstream",
+        description="Start a WSUS, a bridge and ten Windows devices here, and play what they are for.",
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="end after the story; exit with 1 if a step did not hold"
+    )
+    parser.add_argument("--port", type=int, help=f"of the bridge (default {_PORT}, with --once a free one)")
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="an empty directory, kept (default: a temporary one)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="another number is another catalogue (default 1)")
+    parser.set_defaults(func=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    options = DemoOptions(once=args.once, port=args.port, data_dir=args.data_dir, seed=args.seed)
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        results = run_demo(options, say=_line)
+    except KeyboardInterrupt:
+        raise CommandError("stopped before the end of the story", exit_code=EXIT_FAILED) from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return 0 if results[-1].problem is None else EXIT_FAILED
+
+
+def _line(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

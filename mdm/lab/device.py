@@ -1,0 +1,376 @@
+"""A virtual Windows device: keeps itself in a file and speaks OMA DM over HTTP as Windows' client does.
+
+One `check_in` is one session. What a message changed is stored before the next one is sent, so a device that
+is killed at any point goes on from what it had told, and from nothing else. A message without an answer is
+sent again byte for byte: same SessionID, same MsgID (omadm, retransmission).
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import httpx2
+
+from mdm.lab.dice import Dice
+from mdm.lab.results import cut, fitting
+from mdm.lab.tree import DeviceTree
+from mdm.lab.versions import Build
+from mdm.lab.windows import Habits, Windows
+from syncml.auth import make_cred
+from syncml.client import ClientState, Outcome, Turn, Verdict, answer, begin, receive, retry
+from syncml.errors import SyncMLError
+from syncml.messages import Atomic, Results, Sequence, Unknown
+from syncml.reader import read_message
+from syncml.writer import write_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from mdm.lab.catalogue import OfferedUpdate
+    from mdm.lab.store import DeviceRecord, DeviceStore
+    from syncml.messages import Command, Cred, Message
+
+__all__ = ["CommandReport", "Patience", "SessionEnd", "SessionReport", "VirtualDevice", "Wire"]
+
+Wire: TypeAlias = "list[tuple[bytes, bytes]]"
+"""Requests and their replies, as they were on the wire, in order; resends without a reply are not in it."""
+
+MEDIA_TYPE: Final = "application/vnd.syncml.dm+xml"
+_QUERY: Final = "mode=Maintenance&Platform=WoA"
+_DECLARATION: Final = b'<?xml version="1.0" encoding="UTF-8"?>'
+_HEADERS: Final = {
+    "Accept": f"{MEDIA_TYPE}, application/vnd.syncml.dm+wbxml, application/octet-stream",
+    "Accept-Charset": "UTF-8",
+    "Accept-Encoding": "gzip",
+    "Content-Type": MEDIA_TYPE,
+    "User-Agent": "MSFT OMA DM Client/1.2.0.1",
+}
+_OK: Final = 200
+_TOO_MANY: Final = 429
+_SERVER_ERRORS: Final = 500
+
+_MAX_CHALLENGES: Final = 3
+"""Challenges of one session that the device answers."""
+
+_MAX_MESSAGES: Final = 200
+"""Messages of one session after which the device gives up on a server that never ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How a device goes about a lost answer (w7 APPLICATION: CONNRETRYFREQ and the two back-off times)."""
+
+    attempts: int = 6
+    first_wait: float = 0.5
+    """Seconds before the second attempt; doubled before each further one."""
+    longest_wait: float = 16
+    timeout: float = 30
+    """Seconds for one attempt."""
+
+
+class SessionEnd(StrEnum):
+    """How a session ended."""
+
+    COMPLETE = "complete"
+    """The server had no more commands."""
+    REFUSED = "refused"
+    """The server did not accept the device: wrong credentials, unknown device, protocol version."""
+    ABORTED = "aborted"
+    """The server sent Alert 1223."""
+    UNREACHABLE = "unreachable"
+    """No answer, however often it was asked."""
+    REJECTED = "rejected"
+    """An HTTP status that repeating does not help against."""
+    UNREADABLE = "unreadable"
+    """An answer that is no SyncML message, or a session without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReport:
+    """One command of the server and what it came to."""
+
+    verb: str
+    loc_uri: str
+    """Of its first item; empty for Atomic and Sequence."""
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReport:
+    """What one session came to."""
+
+    device_id: str
+    session_id: str
+    end: SessionEnd
+    messages: int
+    """Messages of the device that were answered."""
+    resends: int
+    """Messages sent again because no answer came."""
+    commands: tuple[CommandReport, ...]
+    """The server's commands in their order, those inside an Atomic after it."""
+    detail: str = ""
+    """Why it did not end well, as a sentence."""
+
+    @property
+    def ok(self) -> bool:
+        """True if the session was completed."""
+        return self.end is SessionEnd.COMPLETE
+
+
+class _EndError(Exception):
+    """The session is over."""
+
+    def __init__(self, end: SessionEnd, detail: str = "") -> None:
+        super().__init__(detail)
+        self.end = end
+        self.detail = detail
+
+
+class VirtualDevice:
+    """One device; not to be used by two threads at a time."""
+
+    def __init__(
+        self,
+        record: DeviceRecord,
+        store: DeviceStore,
+        offers: Callable[[datetime], Iterable[OfferedUpdate]],
+        *,
+        http: httpx2.Client,
+        habits: Habits | None = None,
+        patience: Patience | None = None,
+        challenged: bool = False,
+        sleep: Callable[[float], object] = time.sleep,
+        wire: Wire | None = None,
+    ) -> None:
+        """The record is stored at once.
+
+        `http` may be shared by devices. With `challenged` the device shows credentials only when asked.
+        `wire` takes every request and reply; `sleep` waits between attempts, in seconds.
+        """
+        self.record = record
+        self.windows = Windows(offers, habits or Habits(), record.windows)
+        self.patience = patience or Patience()
+        self._store = store
+        self.http = http
+        self._challenged = challenged
+        self._sleep = sleep
+        self._wire = wire
+        build = Build.parse(record.identity.os_build)
+        self.tree = DeviceTree(self.windows, build, _facts(record))
+        store.save(record)
+
+    @property
+    def device_id(self) -> str:
+        """The Source LocURI of its messages."""
+        return self.record.identity.device_id
+
+    def save(self) -> None:
+        """Store what has changed."""
+        if self.record.windows is not self.windows.state:
+            self.record = replace(self.record, windows=self.windows.state)
+            self._store.save(self.record)
+
+    def advance(self, now: datetime) -> None:
+        """Let Windows scan, install and restart as is due, and store what came of it."""
+        self.windows.advance(now)
+        self.save()
+
+    def check_in(self, now: datetime) -> SessionReport:
+        """Run one session from package 1 to its end; never raises for what the server or the network does."""
+        self.advance(now)
+        return _Session(self, now).run()
+
+    # --- for the session ---------------------------------------------------------------------------------
+
+    def next_session_id(self) -> str:
+        """A SessionID this device has not used; stored before it is sent anywhere."""
+        session_id = str(self.record.sessions)
+        self.record = replace(self.record, sessions=self.record.sessions + 1)
+        self._store.save(self.record)
+        return session_id
+
+    def remember_nonce(self, nonce: bytes) -> None:
+        """Keep the nonce the next Cred must use."""
+        if nonce != self.record.nonce:
+            self.record = replace(self.record, nonce=nonce)
+            self._store.save(self.record)
+
+    def shows_credentials_first(self) -> bool:
+        """True if package 1 may carry a Cred: MD5 needs a nonce for that."""
+        return not self._challenged and self.record.nonce is not None
+
+    def post(self, body: bytes, session_id: str) -> tuple[bytes, int]:
+        """The reply to a message and how often it had to be sent again; raises when none is to be had."""
+        patience, wait, why = self.patience, self.patience.first_wait, ""
+        for attempt in range(patience.attempts):
+            if attempt:
+                self._sleep(wait)
+                wait = min(wait * 2, patience.longest_wait)
+            try:
+                response = self.http.post(
+                    f"{self.record.account.server_uri}?{_QUERY}",
+                    content=body,
+                    headers=_HEADERS | self._correlation(session_id),
+                    timeout=patience.timeout,
+                )
+            except httpx2.TransportError as error:
+                why = f"{type(error).__name__}: {error}"
+                continue
+            if response.status_code == _OK:
+                if self._wire is not None:
+                    self._wire.append((body, response.content))
+                return response.content, attempt
+            why = f"HTTP {response.status_code} {response.text[:200].strip()}"
+            if response.status_code < _SERVER_ERRORS and response.status_code != _TOO_MANY:
+                raise _EndError(SessionEnd.REJECTED, why)
+            wait = max(wait, min(_retry_after(response), patience.longest_wait))
+        raise _EndError(SessionEnd.UNREACHABLE, why)
+
+    def _correlation(self, session_id: str) -> dict[str, str]:
+        """The correlation vector, one base for a device and one count a session, and the request id (MS-MDM 2.1)."""
+        base_octets = Dice(0).bytes(f"ms-cv/{self.device_id}")[:16]
+        vector = base64.b64encode(base_octets).decode("ascii").rstrip("=")
+        return {"Ms-Cv": f"{vector}.0.0.{session_id}", "Client-Request-Id": "0"}
+
+
+class _Session:
+    """One session of one device: the loop around `syncml.client`."""
+
+    def __init__(self, device: VirtualDevice, now: datetime) -> None:
+        self.device = device
+        self.now = now
+        self.messages = 0
+        self.resends = 0
+        self.commands: list[CommandReport] = []
+        self.session_id = device.next_session_id()
+
+    def run(self) -> SessionReport:
+        try:
+            self._converse()
+        except _EndError as over:
+            end, detail = over.end, over.detail
+        except SyncMLError as error:
+            end, detail = SessionEnd.UNREADABLE, str(error)
+        return SessionReport(
+            device_id=self.device.device_id,
+            session_id=self.session_id,
+            end=end,
+            messages=self.messages,
+            resends=self.resends,
+            commands=tuple(self.commands),
+            detail=detail,
+        )
+
+    def _converse(self) -> None:
+        """Exchange messages until the session is over; always ends by raising `_EndError`."""
+        turn = self._open()
+        waiting: list[Results] = []
+        while turn.verdict in {Verdict.COMMANDS, Verdict.NEXT}:
+            if self.messages >= _MAX_MESSAGES:
+                raise _EndError(SessionEnd.UNREADABLE, f"{_MAX_MESSAGES} messages, and no end in sight")
+            outcomes, results = self._execute(turn)
+            waiting += results
+            count = fitting(waiting)
+            turn = self._send(*answer(turn, outcomes, more=waiting[:count], final=count == len(waiting)))
+            del waiting[:count]
+        end = _ENDS[turn.verdict]
+        raise _EndError(end, "" if end is SessionEnd.COMPLETE else f"SyncML status {turn.status}")
+
+    def _open(self) -> Turn:
+        """Package 1, and again with credentials as often as the server asks anew for them."""
+        record = self.device.record
+        scheme, username = record.account.scheme, record.account.username
+        cred = self._cred() if self.device.shows_credentials_first() else None
+        message, state = begin(
+            session_id=self.session_id,
+            device_id=record.identity.device_id,
+            server_uri=record.account.server_uri,
+            device_info=_dev_info(record),
+            cred=cred,
+            username=username,
+        )
+        turn = self._send(message, state)
+        while turn.verdict is Verdict.CHALLENGED and turn.state.challenges <= _MAX_CHALLENGES:
+            if turn.challenge != scheme:
+                raise _EndError(SessionEnd.REFUSED, f"the server asks for {turn.challenge}, not {scheme}")
+            turn = self._send(*retry(turn, self._cred(), username))
+        return turn
+
+    def _cred(self) -> Cred:
+        account, nonce = self.device.record.account, self.device.record.nonce
+        return make_cred(account.scheme, account.username, account.password, nonce or b"")
+
+    def _send(self, message: Message, state: ClientState) -> Turn:
+        """Send one message and read what the server says to it; the nonce it brings is stored."""
+        body = write_message(message).removeprefix(_DECLARATION)
+        reply, resends = self.device.post(body, self.session_id)
+        self.messages += 1
+        self.resends += resends
+        turn = receive(state, read_message(reply))
+        if turn.next_nonce is not None:
+            self.device.remember_nonce(turn.next_nonce)
+        return turn
+
+    def _execute(self, turn: Turn) -> tuple[list[Outcome], list[Results]]:
+        """Carry out the commands and store the result; Results that are too long for one message come apart."""
+        outcomes = [self.device.tree.execute(command, self.now) for command in turn.commands]
+        self.device.save()
+        for command, outcome in zip(turn.commands, outcomes, strict=True):
+            self.commands += _reports(command, outcome)
+        results = [
+            Results(cmd_id="1", msg_ref=turn.server_msg_id, cmd_ref=command.cmd_id, items=outcome.items)
+            for command, outcome in zip(turn.commands, outcomes, strict=True)
+            if outcome.items
+        ]
+        parts = [part for each in results for part in cut(each)]
+        if fitting(parts) == len(parts):
+            return outcomes, []
+        return [replace(outcome, items=()) for outcome in outcomes], parts
+
+
+_ENDS: Final = {
+    Verdict.END: SessionEnd.COMPLETE,
+    Verdict.ABORTED: SessionEnd.ABORTED,
+    Verdict.REFUSED: SessionEnd.REFUSED,
+    Verdict.CHALLENGED: SessionEnd.REFUSED,
+}
+
+
+def _reports(command: Command, outcome: Outcome) -> list[CommandReport]:
+    """The command and, after it, those inside it."""
+    name = command.name if isinstance(command, Unknown) else type(command).__name__
+    items = getattr(command, "items", ())
+    target = items[0].target if items else None
+    inside = command.commands if isinstance(command, (Atomic, Sequence)) else ()
+    inner = (_reports(each, its) for each, its in zip(inside, outcome.inner, strict=True))
+    return [
+        CommandReport(name, target.loc_uri if target else "", int(outcome.status)),
+        *(report for reports in inner for report in reports),
+    ]
+
+
+def _dev_info(record: DeviceRecord) -> dict[str, str]:
+    """What package 1 says of the device, in Windows' order."""
+    identity = record.identity
+    return {
+        "./DevInfo/DevId": identity.device_id,
+        "./DevInfo/Man": identity.manufacturer,
+        "./DevInfo/Mod": identity.model,
+        "./DevInfo/DmV": "1.3",
+        "./DevInfo/Lang": identity.language,
+    }
+
+
+def _facts(record: DeviceRecord) -> dict[str, str]:
+    return {**_dev_info(record), "./DevDetail/SwV": str(Build.parse(record.identity.os_build))}
+
+
+def _retry_after(response: httpx2.Response) -> float:
+    """Seconds the server asks to wait; 0 where it says nothing or a date (Windows since 2004, MS-MDM 3.1.6)."""
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else 0.0

@@ -1,0 +1,174 @@
+"""Many virtual devices checking in again and again: a few at a time, not all at once, each at its own moments."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from mdm.lab.device import SessionReport, VirtualDevice
+
+__all__ = ["Polling", "PollingResult", "Tell", "poll", "session_line"]
+
+Tell: TypeAlias = "Callable[[VirtualDevice, SessionReport, float | None], None]"
+"""Takes a device, its session, and the seconds to its next one, if there is one."""
+
+_AT_ONCE: Final = 16
+"""Sessions at a time: more threads than this only wait for one another."""
+
+_JITTER: Final = 0.1
+"""An interval is up to this share shorter or longer, so that devices drift apart."""
+
+_SPREAD: Final = 0.05
+"""Seconds between the first sessions of two devices, as long as that fits into one interval."""
+
+_FIRST_BACK_OFF: Final = 5.0
+"""Seconds to the next session after one that failed; doubled for each further failure, up to the interval."""
+
+_TICK: Final = 0.2
+"""Seconds in which a stop is noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """How devices poll."""
+
+    interval: float
+    """Seconds between two sessions of a device."""
+    sessions: int | None = None
+    """Sessions of each device; None: without end."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PollingResult:
+    """What the polling came to."""
+
+    sessions: int
+    failed: int
+    """Sessions that were not completed."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One device between two sessions."""
+
+    device: VirtualDevice
+    done: int = 0
+    failures: int = 0
+    """In a row."""
+
+
+def poll(
+    devices: Sequence[VirtualDevice],
+    polling: Polling,
+    *,
+    clock: Callable[[], datetime],
+    tell: Tell,
+    stop: threading.Event,
+) -> PollingResult:
+    """Let the devices check in until each has had its sessions or `stop` is set.
+
+    `tell` is called after each session, in this thread. A stop lets the sessions under way end. An exception in a device ends the polling and is raised.
+    """
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="device") as pool:
+        round_ = _Round(devices, polling, clock, tell)
+        while round_.unfinished and not stop.is_set():
+            pause = round_.start_due(pool)
+            if round_.running:
+                wait(round_.running, pause, FIRST_COMPLETED)
+            else:
+                stop.wait(pause)
+            round_.collect()
+        wait(round_.running)
+        round_.collect()
+    return PollingResult(round_.sessions, round_.failed)
+
+
+class _Round:
+    """The devices of one polling: those whose time will come, and those that are at it."""
+
+    def __init__(
+        self,
+        devices: Sequence[VirtualDevice],
+        polling: Polling,
+        clock: Callable[[], datetime],
+        tell: Tell,
+    ) -> None:
+        spread = min(_SPREAD, polling.interval / max(1, len(devices)))
+        start = time.monotonic()
+        self.due = [(start + spread * number, number) for number in range(len(devices))]
+        self.turns = [_Turn(device) for device in devices]
+        self.running: dict[Future[SessionReport], int] = {}
+        self.sessions = 0
+        self.failed = 0
+        self._polling = polling
+        self._clock = clock
+        self._tell = tell
+        self._dice = random.Random(polling.seed)
+
+    @property
+    def unfinished(self) -> bool:
+        return bool(self.due or self.running)
+
+    def start_due(self, pool: ThreadPoolExecutor) -> float:
+        """Start the sessions whose time has come; returns the seconds until there may be more to do."""
+        while self.due and len(self.running) < _AT_ONCE:
+            moment, number = self.due[0]
+            pause = moment - time.monotonic()
+            if pause > 0:
+                return min(pause, _TICK)
+            heapq.heappop(self.due)
+            self.running[pool.submit(_check_in, self.turns[number].device, self._clock)] = number
+        return _TICK
+
+    def collect(self) -> None:
+        """Say what came of the sessions that have ended, and when their devices are due again."""
+        for future in [future for future in self.running if future.done()]:
+            number = self.running.pop(future)
+            turn, report = self.turns[number], future.result()
+            turn.done += 1
+            turn.failures = 0 if report.ok else turn.failures + 1
+            self.sessions += 1
+            self.failed += not report.ok
+            pause = self._pause(turn)
+            if turn.done == self._polling.sessions:
+                self._tell(turn.device, report, None)
+            else:
+                self._tell(turn.device, report, pause)
+                heapq.heappush(self.due, (time.monotonic() + pause, number))
+
+    def _pause(self, turn: _Turn) -> float:
+        interval = self._polling.interval
+        if turn.failures:
+            interval = min(interval, _FIRST_BACK_OFF * 2.0 ** min(turn.failures - 1, 16))
+        return interval * self._dice.uniform(1 - _JITTER, 1 + _JITTER)
+
+
+def session_line(device: VirtualDevice, report: SessionReport, now: datetime, next_in: float | None) -> str:
+    """One session in one line for people; `next_in` are the seconds to the device's next one, if there is one."""
+    windows = device.windows
+    head = f"{now:%H:%M:%S}  {device.record.identity.name:<12}  session {report.session_id}: {report.end}"
+    if not report.ok:
+        later = "" if next_in is None else f"; next try in {next_in:.0f} s"
+        return f"{head} ({report.detail}){later}"
+    sent = sum(command.verb != "Get" for command in report.commands)
+    return (
+        f"{head}, {report.messages} messages, {len(report.commands)} commands"
+        f"{f' ({sent} that change something)' if sent else ''}"
+        f"{f', {report.resends} sent again' if report.resends else ''}"
+        f" | installable {len(windows.installable())}, failed {len(windows.failed())}, "
+        f"waiting for a restart {len(windows.pending_reboot())}, installed {len(windows.installed())}"
+    )
+
+
+def _check_in(device: VirtualDevice, clock: Callable[[], datetime]) -> SessionReport:
+    return device.check_in(clock())

@@ -1,0 +1,174 @@
+"""Many devices checking in again and again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mdm.lab.device import CommandReport, SessionEnd, SessionReport
+from mdm.lab.polling import Polling, _Round, _Turn, poll, session_line
+from mdm.lab.windows import Habits, Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+@dataclass
+class Phone:
+    """What polling needs of a device; its sessions take `takes` seconds and end as `ends` say."""
+
+    name: str = "PC-1"
+    takes: float = 0.0
+    ends: list[SessionEnd] = field(default_factory=list)
+    at_once: Counter[str] = field(default_factory=Counter)
+    record: Any = None
+    windows: Windows = field(default_factory=lambda: Windows(lambda _: (), Habits()))
+    sessions: int = 0
+
+    def __post_init__(self) -> None:
+        """Have a name."""
+        self.record = SimpleNamespace(identity=SimpleNamespace(name=self.name))
+
+    def check_in(self, now: datetime) -> SessionReport:
+        """One session."""
+        assert now == NOW
+        self.at_once["now"] += 1
+        self.at_once["most"] = max(self.at_once["most"], self.at_once["now"])
+        time.sleep(self.takes)
+        self.at_once["now"] -= 1
+        end = self.ends[self.sessions] if self.sessions < len(self.ends) else SessionEnd.COMPLETE
+        self.sessions += 1
+        return SessionReport(self.name, str(self.sessions), end, 2, 0, (), "no answer")
+
+
+def run(
+    phones: list[Phone],
+    polling: Polling,
+    tell: Callable[..., None] | None = None,
+    stop: threading.Event | None = None,
+) -> Any:
+    """Poll, with a clock that stands still."""
+    return poll(
+        phones,  # type: ignore[arg-type]
+        polling,
+        clock=lambda: NOW,
+        tell=tell or (lambda *_: None),
+        stop=stop or threading.Event(),
+    )
+
+
+def test_each_device_has_its_sessions() -> None:
+    """K sessions of each device, then the end, with the count of those that were not completed."""
+    phones = [Phone(), Phone(ends=[SessionEnd.UNREACHABLE])]
+    result = run(phones, Polling(interval=0.02, sessions=3))
+    assert [phone.sessions for phone in phones] == [3, 3]
+    assert (result.sessions, result.failed) == (6, 1)
+
+
+def test_only_some_talk_at_a_time() -> None:
+    """More devices than threads take turns."""
+    counter: Counter[str] = Counter()
+    phones = [Phone(takes=0.02, at_once=counter) for _ in range(40)]
+    result = run(phones, Polling(interval=0.1, sessions=1))
+    assert result.sessions == 40
+    assert 1 < counter["most"] <= 16
+
+
+def test_the_interval_is_kept_but_not_to_the_second() -> None:
+    """Pauses are near the interval and differ from device to device."""
+    pauses: list[float] = []
+    stop = threading.Event()
+
+    def tell(_device: object, _report: object, next_in: float | None) -> None:
+        assert next_in is not None
+        pauses.append(next_in)
+        if len(pauses) == 20:
+            stop.set()
+
+    run([Phone() for _ in range(20)], Polling(interval=300), tell, stop)
+    assert min(pauses) >= 270
+    assert max(pauses) <= 330
+    assert len(set(pauses)) == 20
+
+
+def test_a_failure_is_tried_again_sooner() -> None:
+    """The session after a failure comes in seconds, whatever the interval."""
+    stop = threading.Event()
+    told: list[float | None] = []
+
+    def tell(_device: object, _report: object, next_in: float | None) -> None:
+        told.append(next_in)
+        stop.set()
+
+    run([Phone(ends=[SessionEnd.UNREACHABLE])], Polling(interval=300), tell, stop)
+    assert told == [pytest.approx(5, rel=0.1)]
+
+
+def test_repeated_failures_are_tried_less_often() -> None:
+    """5 s, 10 s, 20 s, up to the interval; a success goes back to the interval."""
+    arithmetic = _Round([], Polling(interval=60), lambda: NOW, lambda *_: None)
+    found = [arithmetic._pause(_Turn(Phone(), failures=failures)) for failures in range(7)]  # type: ignore[arg-type]
+    for pause, expected in zip(found, [60, 5, 10, 20, 40, 60, 60], strict=True):
+        assert pause == pytest.approx(expected, rel=0.1)
+
+
+def test_a_stop_lets_sessions_end() -> None:
+    """What is under way when the stop comes is finished and told."""
+    stop = threading.Event()
+    phones = [Phone(takes=0.3), Phone(takes=0.3)]
+    told: list[object] = []
+    threading.Timer(0.15, stop.set).start()
+    result = run(phones, Polling(interval=0.01), lambda *each: told.append(each), stop)
+    assert result.sessions == len(told) == 2
+    assert [phone.sessions for phone in phones] == [1, 1]
+
+
+def test_a_stop_is_noticed_while_nothing_is_to_do() -> None:
+    """Between two sessions a stop ends the polling at once, not at the next session."""
+    stop = threading.Event()
+    start = time.monotonic()
+    threading.Timer(0.1, stop.set).start()
+    result = run([Phone()], Polling(interval=300), stop=stop)
+    assert result.sessions == 1
+    assert time.monotonic() - start < 5
+
+
+def test_an_exception_of_a_device_is_not_swallowed() -> None:
+    """A defect of the lab ends the polling with its own exception."""
+    phone = Phone()
+    phone.check_in = None  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        run([phone], Polling(interval=1))
+
+
+def report(end: SessionEnd = SessionEnd.COMPLETE, resends: int = 0, *verbs: str) -> SessionReport:
+    """A session of three messages."""
+    commands = tuple(CommandReport(verb, "./Vendor", 200) for verb in verbs)
+    return SessionReport("d", "7", end, 3, resends, commands, "ConnectError: refused")
+
+
+@pytest.mark.parametrize(
+    ("session", "next_in", "expected"),
+    [
+        (report(SessionEnd.COMPLETE, 0, "Get", "Get"), 60.0, "session 7: complete, 3 messages, 2 commands | installable 0, "),
+        (report(SessionEnd.COMPLETE, 0, "Get", "Add"), None, "2 commands (1 that change something) | "),
+        (report(SessionEnd.COMPLETE, 2), 60.0, "0 commands, 2 sent again | "),
+        (report(SessionEnd.UNREACHABLE), 5.2, "session 7: unreachable (ConnectError: refused); next try in 5 s"),
+        (report(SessionEnd.REFUSED), None, "session 7: refused (ConnectError: refused)"),
+    ],
+)  # fmt: skip
+def test_a_session_is_one_line(session: SessionReport, next_in: float | None, expected: str) -> None:
+    """The time, the device, how it ended, and what the device's lists hold, or why not and when again."""
+    line = session_line(Phone(), session, NOW, next_in)  # type: ignore[arg-type]
+    assert line.startswith("12:00:00  PC-1  ")
+    assert expected in line
+    assert "\n" not in line

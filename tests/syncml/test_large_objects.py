@@ -1,0 +1,131 @@
+"""Chunks of large objects, joined and checked."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncml.large_objects import MAX_OBJECT, Chunk, Joined, join
+from syncml.messages import Item, Location, Meta
+from syncml.status import StatusCode
+
+A, B = Location("./A"), Location("./B")
+
+
+def first(data: str | None, size: int | None, source: Location = A) -> Item:
+    """A first chunk."""
+    return Item(
+        source=source, meta=Meta(format="chr", type="text/plain", size=size), data=data, more_data=True
+    )
+
+
+def opened(data: str = "one", size: int = 6) -> Chunk:
+    """An object that waits for its next chunk."""
+    chunk = join(None, "Results", [first(data, size)], owner=3).open
+    assert chunk is not None
+    return chunk
+
+
+def test_items_without_chunks_pass() -> None:
+    """What is not chunked is not touched, and demands no status."""
+    items = (Item(source=A, data="x"), Item(target=B))
+    assert join(None, "Results", items) == Joined(items, None)
+
+
+def test_the_first_chunk_is_kept() -> None:
+    """It carries Size, Format and Type; the rest will not repeat them."""
+    joined = join(None, "Results", [Item(source=B), first("one", 6)], owner=3)
+    assert joined.items == (Item(source=B),)
+    assert joined.code is StatusCode.CHUNKED_ITEM_ACCEPTED
+    assert joined.open == Chunk("Results", "./A", None, 6, "chr", "text/plain", "one", owner=3)
+
+
+def test_the_last_chunk_makes_the_object() -> None:
+    """The object has the first chunk's Meta, without Size, and demands no status any more."""
+    middle = join(opened(size=9), "Results", [Item(source=A, data="two", more_data=True)])
+    assert middle.code is StatusCode.CHUNKED_ITEM_ACCEPTED
+    joined = join(middle.open, "Results", [Item(source=A, data="end"), Item(source=B)])
+    whole = Item(source=A, meta=Meta(format="chr", type="text/plain"), data="onetwoend")
+    assert joined == Joined((whole, Item(source=B)), None)
+
+
+def test_a_target_is_kept_too() -> None:
+    """Objects are told apart by Source and Target."""
+    item = Item(target=B, meta=Meta(size=2), data="x", more_data=True)
+    chunk = join(None, "Alert", [item]).open
+    assert chunk is not None
+    assert not chunk.belongs("Alert", Item(source=B))
+    assert join(chunk, "Alert", [Item(target=B, data="y")]).items == (Item(target=B, meta=Meta(), data="xy"),)
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_octets_or_characters(size: int) -> None:
+    """RepPro counts octets, samples count characters: either proves the object whole."""
+    joined = join(opened("caf", size), "Results", [Item(source=A, data="é")])
+    assert [item.data for item in joined.items] == ["café"]
+
+
+def test_another_length_is_a_mismatch() -> None:
+    """424, and no item."""
+    joined = join(opened(size=7), "Results", [Item(source=A, data="two")])
+    assert joined == Joined((), None, StatusCode.SIZE_MISMATCH)
+
+
+@pytest.mark.parametrize(
+    ("item", "code"),
+    [
+        (first("one", None), StatusCode.SIZE_REQUIRED),
+        (Item(source=A, data="one", more_data=True), StatusCode.SIZE_REQUIRED),
+        (first("one", MAX_OBJECT + 1), StatusCode.REQUESTED_SIZE_TOO_BIG),
+    ],
+)
+def test_a_refused_object_leaves_no_tail(item: Item, code: StatusCode) -> None:
+    """Its later chunks are swallowed under the same status: the last one must not pass for an item."""
+    joined = join(None, "Results", [item])
+    assert joined.code is code
+    joined = join(joined.open, "Results", [Item(source=A, data="two", more_data=True)])
+    assert joined.code is code
+    joined = join(joined.open, "Results", [Item(source=A, data="end")])
+    assert joined == Joined((), None, code)
+
+
+def test_an_object_that_grows_past_the_bound_is_dropped() -> None:
+    """An announced size is a claim; what counts is what comes."""
+    part = "x" * MAX_OBJECT
+    joined = join(opened("", 9), "Results", [Item(source=A, data=part, more_data=True)])
+    assert joined.code is StatusCode.CHUNKED_ITEM_ACCEPTED
+    joined = join(joined.open, "Results", [Item(source=A, data="x", more_data=True)])
+    assert joined.code is StatusCode.REQUESTED_SIZE_TOO_BIG
+    assert joined.open is not None
+    assert joined.open.data == ""
+
+
+def test_something_new_breaks_it() -> None:
+    """Another item of the same command, or another object of any, ends it."""
+    for verb, item in (("Results", Item(source=B)), ("Alert", first("x", 9, B))):
+        joined = join(opened(), verb, [item])
+        assert joined.broken == (opened(),)
+
+
+def test_a_command_of_another_kind_may_come_between() -> None:
+    """An Alert without chunks leaves the open Results alone."""
+    joined = join(opened(), "Alert", [Item(data="1")])
+    assert joined == Joined((Item(data="1"),), opened())
+
+
+@given(st.text(max_size=40), st.lists(st.integers(0, 40), max_size=4), st.integers() | st.none())
+def test_any_cutting_is_put_together_again(text: str, cuts: list[int], owner: int | None) -> None:
+    """However an object is cut, and stored between the messages, it comes out whole."""
+    edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    pieces = [text[start:end] for start, end in pairwise(edges)]
+    chunk: Chunk | None = None
+    for n, piece in enumerate(pieces):
+        more = n < len(pieces) - 1
+        meta = Meta(format="xml", size=len(text.encode())) if n == 0 and more else None
+        joined = join(chunk, "Results", [Item(source=A, meta=meta, data=piece, more_data=more)], owner)
+        chunk = None if joined.open is None else Chunk.from_json(joined.open.to_json())
+        assert joined.broken == ()
+    assert [item.data for item in joined.items] == [text]
