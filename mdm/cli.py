@@ -31,6 +31,7 @@ _COMMANDS: Final[Mapping[str, _Command]] = {
     "token": _Command("mdm.commands.token", "make, list and revoke API tokens"),
     "db": _Command("mdm.commands.db", "upgrade or check the database's schema"),
     "sync": _Command("mdm.commands.sync", "read the upstream's catalogue now"),
+    "ddf": _Command("mdm.commands.ddf", "write device descriptions"),
     "demo": _Command("mdm.lab.demo", "play the whole story with simulated devices and upstream"),
     "device": _Command("mdm.lab.fleet", "run simulated Windows devices"),
     "upstream": _Command("mdm.lab.upstream", "run a simulated WSUS"),

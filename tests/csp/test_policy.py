@@ -23,6 +23,10 @@ from csp.policy import (
 )
 from csp.tree import Access, Occurrence
 
+SOURCES = [
+    f"SetPolicyDrivenUpdateSourceFor{kind}Updates" for kind in ("Driver", "Feature", "Other", "Quality")
+]
+
 policies = pytest.mark.parametrize("policy", POLICIES.values(), ids=lambda policy: policy.name)
 
 
@@ -134,7 +138,9 @@ def test_every_row_is_consistent(policy: Policy) -> None:
     else:
         assert policy.format == "chr"
         assert isinstance(policy.allowed, Date | Text)
-    assert policy.note.endswith(".")
+    assert policy.description.endswith(".")
+    assert ". " not in policy.description
+    assert {need.name for need in policy.needs} <= POLICIES.keys() - {policy.name}
     assert policy.since
     assert POLICIES[policy.name] is policy
 
@@ -190,7 +196,17 @@ def test_any_value_is_legal_or_explained(name: str, value: str) -> None:
         {"ActiveHoursMaxRange": "8"},
         {"TargetReleaseVersion": "22H2", "ProductVersion": "Windows 11"},
         {"ProductVersion": "Windows 11"},
+        {"ScheduledInstallDay": "2", "ScheduledInstallTime": "4", "AllowAutoUpdate": "3"},
+        {"DeferFeatureUpdatesPeriodInDays": "14", "BranchReadinessLevel": "8"},
+        {"DeferFeatureUpdatesPeriodInDays": "365", "BranchReadinessLevel": "16"},
+        {"ConfigureDeadlineGracePeriod": "2", "ConfigureDeadlineForFeatureUpdates": "5"},
+        {"ConfigureDeadlineNoAutoReboot": "1", "ConfigureDeadlineForQualityUpdates": "5"},
+        {"UpdateServiceUrl": "http://a.test", **dict.fromkeys(SOURCES, "0")},
         # `validate` is the one that speaks of these
+        {"NoSuchPolicy": "1"},
+        {"ScheduledInstallDay": "9"},
+        {"ScheduledInstallDay": "2", "AllowAutoUpdate": "x"},
+        {"DeferFeatureUpdatesPeriodInDays": "x", "BranchReadinessLevel": "8"},
         {"ActiveHoursStart": "99", "ActiveHoursEnd": "17"},
         {"ActiveHoursStart": "0", "ActiveHoursEnd": "20", "ActiveHoursMaxRange": "x"},
     ],
@@ -224,6 +240,46 @@ def test_values_that_go_together_pass(values: dict[str, str]) -> None:
         (
             {"UpdateServiceUrlAlternate": "http://b.test"},
             ("UpdateServiceUrlAlternate has no effect without UpdateServiceUrl.",),
+        ),
+        (
+            {"ScheduledInstallTime": "4", "AllowAutoUpdate": "2"},
+            ("ScheduledInstallTime has no effect unless AllowAutoUpdate is 3 or 4.",),
+        ),
+        (
+            {"ScheduledInstallTime": "4"},
+            ("ScheduledInstallTime has no effect unless AllowAutoUpdate is 3 or 4.",),
+        ),
+        (
+            {"NoUpdateNotificationsDuringActiveHours": "1", "UpdateNotificationLevel": "0"},
+            (
+                "NoUpdateNotificationsDuringActiveHours has no effect unless UpdateNotificationLevel is 1 or 2.",
+            ),
+        ),
+        (
+            {"ConfigureDeadlineGracePeriod": "2"},
+            (
+                (
+                    "ConfigureDeadlineGracePeriod has no effect without "
+                    "ConfigureDeadlineForQualityUpdates or ConfigureDeadlineForFeatureUpdates."
+                ),
+            ),
+        ),
+        (
+            {"ConfigureDeadlineGracePeriodForFeatureUpdates": "2", "ConfigureDeadlineForQualityUpdates": "3"},
+            (
+                (
+                    "ConfigureDeadlineGracePeriodForFeatureUpdates has no effect without "
+                    "ConfigureDeadlineForFeatureUpdates."
+                ),
+            ),
+        ),
+        (
+            {"UpdateServiceUrl": "http://a.test", **dict.fromkeys(SOURCES[:2], "0")},
+            (f"The four update sources belong together, but not set: {SOURCES[2]}, {SOURCES[3]}.",),
+        ),
+        (
+            {"DeferFeatureUpdatesPeriodInDays": "15", "BranchReadinessLevel": "2"},
+            ("DeferFeatureUpdatesPeriodInDays is 15, but at most 14 on a pre-release channel.",),
         ),
     ],
 )

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from csp.errors import InvalidValue
 from csp.locuri import LocURI
-from csp.tree import GUID, UPDATE_TREE, Access, Node, Occurrence, Scope, children_of, find_node
+from csp.tree import (
+    GUID,
+    UPDATE_TREE,
+    Access,
+    Node,
+    Occurrence,
+    Scope,
+    children_of,
+    find_node,
+    validate_value,
+)
+from csp.values import Range
 
 ROOT = UPDATE_TREE[0]
 ID = "a317dafe-baf4-453f-b232-a7075efae36e"
@@ -92,3 +106,33 @@ def test_a_leaf_has_no_children() -> None:
     quality = find("./Vendor/MSFT/Update/Rollback/QualityUpdate")
     assert quality is not None
     assert children_of(quality) == ()
+
+
+def test_children_of_another_tree_are_its_own() -> None:
+    """`children_of` looks in the rows it is given."""
+    child = replace(ROOT, path=f"{ROOT.path}/New")
+    assert children_of(ROOT, [ROOT, child, replace(ROOT, path=f"{child.path}/Below")]) == (child,)
+
+
+@pytest.mark.parametrize(
+    ("access", "allowed", "sentence"),
+    [
+        (Access.GET, Range(0, 7), "Update can only be read."),
+        (Access.GET | Access.DELETE, None, "Update can only be read."),
+        (Access.EXEC, None, "Update takes no value from a server."),
+        (Access.ADD, Range(0, 7), "Update is '8', but must be a whole number from 0 to 7."),
+        (Access.GET | Access.REPLACE, Range(0, 8), None),
+        (Access.EXEC, Range(0, 8), None),
+    ],
+)
+def test_a_value_is_checked_before_it_is_sent(
+    access: Access, allowed: Range | None, sentence: str | None
+) -> None:
+    """A node that takes values takes those of its rule; every refusal is one sentence."""
+    node = replace(ROOT, access=access, allowed=allowed)
+    if sentence is None:
+        validate_value(node, "8")
+        return
+    with pytest.raises(InvalidValue) as caught:
+        validate_value(node, "8")
+    assert caught.value.detail == sentence
