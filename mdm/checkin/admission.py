@@ -144,6 +144,8 @@ def _authenticate(
     secrets: SecretBox,
 ) -> Refused | Admitted:
     header = message.header
+    if device.unenrolled_at is not None:
+        return Refused(StatusCode.INVALID_CREDENTIALS, None, "unenrolled device", known=False)
     known = Credentials(
         scheme=device.auth_scheme,
         username=device.auth_username,

@@ -13,21 +13,23 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from sqlmodel import SQLModel
 
 from csp.guid import parse_guid
+from csp.hresult import format_hresult
 from csp.locuri import LocURI
 from csp.snapshot import UpdateList
 from csp.status import Outcome, outcome
+from mdm.devices.timeline import Event, record_events
 from mdm.storage.statements import upsert
-from syncml.alerts import LOGIN_STATUS
+from syncml.alerts import AAD_USER_TOKEN, LOGIN_STATUS, AlertCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from csp.snapshot import UpdateEntry, UpdateSnapshot
     from syncml.exchange import Answer
-    from syncml.session import Reception
+    from syncml.session import AlertEvent, Reception
 
 __all__ = ["StateChange", "apply_snapshot", "record_approvals", "record_opening", "record_policies"]
 
@@ -57,6 +59,7 @@ _DEV_INFO: Final = {
     "./DevInfo/Lang": "language",
     "./DevInfo/DmV": "dm_version",
 }
+_ROUTINE: Final = frozenset({AlertCode.SERVER_INITIATED, AlertCode.CLIENT_INITIATED, AlertCode.NEXT_MESSAGE})
 _TEXT: Final = 256
 """Characters kept of a free text a device sends."""
 
@@ -69,20 +72,38 @@ class StateChange:
     """(UpdateID, RevisionNumber) newly named by the device; RevisionNumber 0 where its build has none."""
     vanished: set[str] = field(default_factory=set)
     """UpdateIDs that were installable, failed or pending and are in no list now: installed, or gone?"""
+    events: list[Event] = field(default_factory=list)
+    """Updates that changed their state, for the timeline."""
     changed: int = 0
     """Rows inserted, updated or deleted."""
 
 
-def record_opening(connection: Connection, device_pk: int, reception: Reception, now: datetime) -> None:
-    """Keep when the device was heard, its DevInfo and who is logged on."""
+def record_opening(connection: Connection, device: Row[Any], reception: Reception, now: datetime) -> None:
+    """Keep when the device was heard, its DevInfo, who is logged on, and its alerts on the timeline."""
     values: dict[str, Any] = {"last_checkin_at": now}
+    events = [
+        _alert_event(alert)
+        for alert in reception.alerts
+        # Every session begins with these; only a change of them is news.
+        if alert.code not in _ROUTINE and (alert.type, alert.data) != (LOGIN_STATUS, device.login_status)
+    ]
     for uri, value in reception.device_info:
         if uri in _DEV_INFO:
             values[_DEV_INFO[uri]] = value[:_TEXT]
     for alert in reception.alerts:
         if alert.type == LOGIN_STATUS and alert.data is not None:
             values["login_status"] = alert.data[:_TEXT]
-    connection.execute(update(_device).where(_device.c.pk == device_pk).values(**values))
+    if reception.unenrolling:
+        values["unenrolled_at"] = now
+        events.append(Event("unenrolled", {"by": "user"}))
+    connection.execute(update(_device).where(_device.c.pk == device.pk).values(**values))
+    record_events(connection, device.pk, events, now)
+
+
+def _alert_event(alert: AlertEvent) -> Event:
+    # A user's token is a secret, and of an alert nobody has defined only the beginning is kept.
+    data = "(not kept)" if alert.type == AAD_USER_TOKEN else _clip(alert.data)
+    return Event("alert", {"code": alert.code, "type": _clip(alert.type), "data": data})
 
 
 def apply_snapshot(
@@ -103,6 +124,7 @@ def apply_snapshot(
             _merge_node(merged, which, update_id, entry)
         change, writes = _compare(stored, merged, now)
         change.changed = writes.run(connection, device_pk)
+        record_events(connection, device_pk, change.events, now)
     values: dict[str, Any] = {}
     if all(which in snapshot.lists for which in _QUICK_LISTS):
         values["state_read_at"] = now
@@ -224,11 +246,19 @@ def _compare(
         elif before != row:
             if before["state"] != row["state"]:
                 row["since"] = now
+                change.events.append(_state_event(before, row))
             values = {name: row[name] for name in row if name not in {"device_pk", "update_id"}}
             writes.updates.append({**values, "b_update_id": update_id})
         if seen and (before is None or before["revision_number"] != row["revision_number"]):
             change.reported.add((update_id, row["revision_number"] or 0))
     return change, writes
+
+
+def _state_event(before: Mapping[str, Any], row: Mapping[str, Any]) -> Event:
+    detail = {"update_id": row["update_id"], "from": before["state"], "to": row["state"]}
+    if row["hresult"] is not None:
+        detail["hresult"] = format_hresult(row["hresult"])
+    return Event("update_state", detail)
 
 
 def record_approvals(
@@ -240,6 +270,7 @@ def record_approvals(
     ApprovedUpdates confirms it. A command without an answer is unknown and changes nothing.
     """
     accepted = refused = 0
+    events: list[Event] = []
     for answer in answers:
         if answer.request.verb != "Add" or answer.status is None:
             continue
@@ -258,13 +289,21 @@ def record_approvals(
             accepted += 1
             values["lists"] |= int(UpdateList.APPROVED)
             values["approve_status"] = values["approve_error"] = None
+            events.append(Event("approval_delivered", {"id": update_id, "status": answer.status}))
         else:
             refused += 1
+            events.append(
+                Event(
+                    "approval_refused",
+                    {"id": update_id, "status": answer.status, "error": _clip(answer.original_error)},
+                )
+            )
             values["approve_status"] = answer.status
             values["approve_error"] = _clip(answer.original_error)
         connection.execute(
             upsert(_rows, connection, update=("lists", "approve_status", "approve_error")), values
         )
+    record_events(connection, device_pk, events, now)
     return accepted, refused
 
 

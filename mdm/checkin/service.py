@@ -27,6 +27,7 @@ from mdm.catalog.store import enqueue_needed
 from mdm.checkin.admission import Admitted, Refused, Repeated, admit, count_failure
 from mdm.checkin.device_state import apply_snapshot, record_approvals, record_opening, record_policies
 from mdm.storage.statements import upsert
+from syncml.alerts import SYNC_TYPE
 from syncml.auth import challenge
 from syncml.reader import read_message
 from syncml.session import OPEN_PHASES, Reception, ServerState, check_header, receive, refuse, respond
@@ -137,9 +138,9 @@ class CheckIn:
         reception = receive(stored.state if stored else None, exchange.message)
         memory = _Memory.load(stored.checkin) if stored else _Memory()
         chal = None if stored else challenge(device.auth_scheme, self._renew_nonce(exchange, device.pk))
-        _take_in(exchange, device.pk, reception, memory)
+        _take_in(exchange, device, reception, memory)
         requests: tuple[Request, ...] = ()
-        if reception.turn and not reception.unenrolling:
+        if reception.turn and not reception.unenrolling and not memory.user_scope:
             requests = self._next_requests(connection, device, memory, now)
         reply, state, sent = respond(reception, server_uri=exchange.server_uri, requests=requests, chal=chal)
         memory.sent(requests[:sent])
@@ -237,11 +238,12 @@ class _Row:
     opened_at: datetime
 
 
-def _take_in(exchange: _Exchange, device_pk: int, reception: Reception, memory: _Memory) -> None:
+def _take_in(exchange: _Exchange, device: Any, reception: Reception, memory: _Memory) -> None:
     """Write down what the message said."""
-    connection, now = exchange.connection, exchange.now
+    connection, now, device_pk = exchange.connection, exchange.now, device.pk
     memory.count("messages")
-    record_opening(connection, device_pk, reception, now)
+    record_opening(connection, device, reception, now)
+    memory.user_scope |= any(alert.type == SYNC_TYPE and alert.data == "user" for alert in reception.alerts)
     if not reception.answers:
         return
     memory.count("answers", sum(answer.status is not None for answer in reception.answers))
@@ -293,6 +295,8 @@ class _Memory:
 
     def __init__(self) -> None:
         self.queries_done = False
+        self.user_scope = False
+        """The session is for the user's scope: a command on the device's would get 405 (MS-MDM 3.2.5.1.5)."""
         self.attempted: list[str] = []
         self.confirm: list[str] = []
         self.counts: dict[str, int] = {}
@@ -301,6 +305,7 @@ class _Memory:
     def load(cls, value: dict[str, Any]) -> _Memory:
         memory = cls()
         memory.queries_done = value["queries_done"]
+        memory.user_scope = value["user_scope"]
         memory.attempted = value["attempted"]
         memory.confirm = value["confirm"]
         memory.counts = value["counts"]
@@ -309,6 +314,7 @@ class _Memory:
     def dump(self) -> dict[str, Any]:
         return {
             "queries_done": self.queries_done,
+            "user_scope": self.user_scope,
             "attempted": self.attempted,
             "confirm": self.confirm,
             "counts": self.counts,

@@ -103,6 +103,8 @@ class DeviceView:
     name: str
     auth: str
     created_at: datetime
+    unenrolled_at: datetime | None
+    """When its user left management; it is answered no more."""
     last_checkin_at: datetime | None
     as_of: datetime | None
     installed_as_of: datetime | None
@@ -228,6 +230,7 @@ def get_device(conn: Connection, public_id: str) -> DeviceView:
             col(Device.name),
             col(Device.auth_scheme),
             col(Device.created_at),
+            col(Device.unenrolled_at),
             col(Device.last_checkin_at),
             col(Device.state_read_at),
             col(Device.installed_read_at),
@@ -245,6 +248,7 @@ def get_device(conn: Connection, public_id: str) -> DeviceView:
         name=row.name,
         auth=row.auth_scheme,
         created_at=row.created_at,
+        unenrolled_at=row.unenrolled_at,
         last_checkin_at=row.last_checkin_at,
         as_of=row.state_read_at,
         installed_as_of=row.installed_read_at,

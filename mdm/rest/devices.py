@@ -17,6 +17,7 @@ from mdm.devices.registry import (
     get_device,
     list_devices,
 )
+from mdm.devices.timeline import list_timeline
 from mdm.devices.updates import list_device_updates
 from mdm.rest.fields import Body, Name, NoBody, NoQuery, ObjectId, PageQuery, SearchText
 from mdm.rest.operations import Call, Operation, Reply
@@ -92,6 +93,14 @@ def _list_updates(call: Call[DeviceUpdatesQuery, NoBody]) -> Reply:
     return Reply.of_page(position.page(rows, key=lambda row: (row.update_id,)))
 
 
+def _list_timeline(call: Call[PageQuery, NoBody]) -> Reply:
+    pk = device_pk(call.conn, call.path_params["device"])
+    position = call.position(call.query, int)
+    before = None if position.after is None else position.after[0]
+    rows = list_timeline(call.conn, pk, before=before, limit=position.fetch)
+    return Reply.of_page(position.page(rows, key=lambda row: (row.seq,)))
+
+
 OPERATIONS = (
     Operation(
         method="POST",
@@ -139,5 +148,14 @@ OPERATIONS = (
         query=DeviceUpdatesQuery,
         body=NoBody,
         summary="List what the device says of its updates, and why each stands where it does",
+    ),
+    Operation(
+        method="GET",
+        path="/devices/{device}/timeline",
+        scope=Scope.DEVICES_READ,
+        handler=_list_timeline,
+        query=PageQuery,
+        body=NoBody,
+        summary="List a device's alerts and changes, newest first",
     ),
 )

@@ -27,6 +27,7 @@ __all__ = [
     "AuthFailure",
     "Category",
     "Device",
+    "DeviceEvent",
     "DeviceGroup",
     "DevicePolicy",
     "DeviceUpdate",
@@ -93,6 +94,8 @@ class Device(SQLModel, table=True):
     language: str | None = None
     dm_version: str | None = None
     login_status: str | None = None
+    unenrolled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the device said that its user has left management; its credentials are refused from then on."""
 
 
 class DeviceUpdate(SQLModel, table=True):
@@ -131,6 +134,20 @@ class DeviceUpdate(SQLModel, table=True):
     """SyncML status of the last Add on ApprovedUpdates, if it did not succeed."""
     approve_error: str | None = None
     """msft:originalerror of that status."""
+
+
+class DeviceEvent(SQLModel, table=True):
+    """A device's timeline: its alerts, and what changed about its updates. The newest of each device are kept."""
+
+    __tablename__: ClassVar[str] = "device_event"
+    __table_args__ = (Index("ix_device_event_device_pk_seq", "device_pk", "seq"),)
+
+    seq: int | None = Field(default=None, primary_key=True)
+    device_pk: int = Field(foreign_key="device.pk", ondelete="CASCADE")
+    at: datetime = Field(sa_type=UtcDateTime)
+    kind: str
+    """`alert`, `update_state`, `approval_delivered`, `approval_refused`, `unenrolled`."""
+    detail: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
 
 
 class DevicePolicy(SQLModel, table=True):

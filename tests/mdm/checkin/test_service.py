@@ -11,6 +11,7 @@ import pytest
 from csp.snapshot import UpdateEntry, UpdateList, UpdateSnapshot
 from mdm.checkin.device_state import apply_snapshot
 from mdm.checkin.service import CheckIn
+from mdm.devices.timeline import list_timeline
 from syncml import client
 from syncml.auth import make_cred
 from syncml.client import Outcome, Verdict
@@ -619,6 +620,78 @@ def test_unenrolling_device_gets_no_commands(sqlite_bench: Bench) -> None:
     )
     reply = read_message(sqlite_bench.post(message))
     assert reply.final
+    assert all(isinstance(command, Status) for command in reply.commands)
+
+
+def timeline(bench: Bench) -> list[tuple[str, dict[str, Any]]]:
+    """(kind, detail) of the only device's events, newest first."""
+    with bench.database.read() as connection:
+        return [(event.kind, event.detail) for event in list_timeline(connection, 1)]
+
+
+def test_unenrolled_device_is_answered_no_more(bench: Bench) -> None:
+    """Its last message gets its answer, and a repetition the same bytes; its credentials open nothing after."""
+    device = bench.enrol()
+    gone = Item(meta=Meta(type="com.microsoft:mdm.unenrollment.userrequest", format="int"), data="1")
+    message, _ = opened(device)
+    message = replace(message, commands=(*message.commands, Alert(cmd_id="9", data="1226", items=(gone,))))
+    reply = bench.post(message)
+    assert bench.rows("device")[0]["unenrolled_at"] == bench.now
+    assert timeline(bench)[0] == ("unenrolled", {"by": "user"})
+    assert bench.post(message) == reply
+    device.nonce = client.receive(opened(device)[1], read_message(reply)).next_nonce or b""
+    before = bench.dump()
+    again, _ = opened(device, "2")
+    first = read_message(bench.post(again)).commands[0]
+    assert isinstance(first, Status)
+    assert (first.data, first.chal) == ("401", None)
+    assert bench.dump() == before
+
+
+def test_timeline_tells_news_and_nothing_else(bench: Bench) -> None:
+    """Changes of state, deliveries, and alerts that say something; a second session like the first adds nothing."""
+    device = bench.enrol()
+    device.installable = {A: (1, 200)}
+    bench.catalogue(A)
+    bench.approve(A)
+    device.check_in()
+    device.check_in()
+    assert timeline(bench) == [
+        ("approval_delivered", {"id": A, "status": 200}),
+        ("alert", {"code": 1224, "type": "com.microsoft/MDM/LoginStatus", "data": "user"}),
+    ]
+    device.failed = {A: (-2147024784, 256, 200)}
+    device.check_in()
+    assert timeline(bench)[0] == (
+        "update_state",
+        {"update_id": A, "from": "installable", "to": "failed", "hresult": "0x80070070"},
+    )
+
+
+def test_token_in_an_alert_is_not_kept(sqlite_bench: Bench) -> None:
+    """An AADUserToken is a secret; that it came is not."""
+    device = sqlite_bench.enrol()
+    token = Item(meta=Meta(type="com.microsoft/MDM/AADUserToken"), data="eyJhbGciOi")
+    message, _ = opened(device)
+    sqlite_bench.post(
+        replace(message, commands=(*message.commands, Alert(cmd_id="9", data="1224", items=(token,))))
+    )
+    assert (
+        "alert",
+        {"code": 1224, "type": "com.microsoft/MDM/AADUserToken", "data": "(not kept)"},
+    ) in timeline(sqlite_bench)
+
+
+def test_session_of_the_user_scope_gets_no_device_commands(sqlite_bench: Bench) -> None:
+    """A `user` synctype session would answer 405 to everything we ask: nothing is asked."""
+    device = sqlite_bench.enrol()
+    scope = Item(meta=Meta(type="com.microsoft.mdm.synctype"), data="user")
+    message, _ = opened(device)
+    reply = read_message(
+        sqlite_bench.post(
+            replace(message, commands=(*message.commands, Alert(cmd_id="9", data="1224", items=(scope,))))
+        )
+    )
     assert all(isinstance(command, Status) for command in reply.commands)
 
 

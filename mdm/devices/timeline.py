@@ -1,0 +1,78 @@
+"""A device's timeline: what it told us and what changed, newest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import delete, insert, select
+
+from mdm.storage.statements import table_of
+from mdm.storage.tables import DeviceEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+__all__ = ["KEPT", "Event", "TimelineEntry", "list_timeline", "record_events"]
+
+KEPT: Final = 1_000
+"""Events kept of each device: years for most, and no table that grows for ever."""
+
+_events: Final = table_of(DeviceEvent)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something worth remembering about a device."""
+
+    kind: str
+    """`alert`, `update_state`, `approval_delivered`, `approval_refused` or `unenrolled`."""
+    detail: dict[str, Any]
+    """JSON values; never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """An event with its place and time."""
+
+    seq: int
+    at: datetime
+    kind: str
+    detail: dict[str, Any]
+
+
+def record_events(connection: Connection, device_pk: int, events: Sequence[Event], now: datetime) -> None:
+    """Add events to a device's timeline and drop what is beyond `KEPT`; nothing to add costs nothing."""
+    if not events:
+        return
+    connection.execute(
+        insert(_events),
+        [{"device_pk": device_pk, "at": now, "kind": event.kind, "detail": event.detail} for event in events],
+    )
+    oldest = (
+        select(_events.c.seq)
+        .where(_events.c.device_pk == device_pk)
+        .order_by(_events.c.seq.desc())
+        .offset(KEPT)
+        .limit(1)
+        .scalar_subquery()
+    )
+    connection.execute(delete(_events).where(_events.c.device_pk == device_pk, _events.c.seq <= oldest))
+
+
+def list_timeline(
+    connection: Connection, device_pk: int, *, before: int | None = None, limit: int = 50
+) -> list[TimelineEntry]:
+    """At most `limit` events of a device, newest first, from the one below `before` on."""
+    statement = (
+        select(_events.c.seq, _events.c.at, _events.c.kind, _events.c.detail)
+        .where(_events.c.device_pk == device_pk)
+        .order_by(_events.c.seq.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        statement = statement.where(_events.c.seq < before)
+    return [TimelineEntry(row.seq, row.at, row.kind, row.detail) for row in connection.execute(statement)]
