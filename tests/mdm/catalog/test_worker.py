@@ -205,7 +205,7 @@ def test_stopping_cuts_a_pause_short(sqlite_bench: Any, make_worker: Callable[..
     start = time.monotonic()
     worker.stop()
     worker.stop()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60  # far from the wait it cuts short
     assert [row["state"] for row in sqlite_bench.rows("sync_run")] == ["queued"]
 
 

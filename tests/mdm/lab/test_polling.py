@@ -139,7 +139,7 @@ def test_a_stop_is_noticed_while_nothing_is_to_do() -> None:
     threading.Timer(0.1, stop.set).start()
     result = run([Phone()], Polling(interval=300), stop=stop)
     assert result.sessions == 1
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60  # far from the wait it cuts short
 
 
 def test_an_exception_of_a_device_is_not_swallowed() -> None:
