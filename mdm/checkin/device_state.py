@@ -46,7 +46,9 @@ _STATE_ORDER: Final = (
 )
 _MERGE_ORDER: Final = (UpdateList.APPROVED, *(which for which, _ in reversed(_STATE_ORDER)))
 """The list that decides the state comes last, so that its RevisionNumber is the one kept."""
-_NEEDS: Final = UpdateList.INSTALLABLE | UpdateList.FAILED | UpdateList.PENDING_REBOOT
+_NEEDS: Final = int(UpdateList.INSTALLABLE | UpdateList.FAILED | UpdateList.PENDING_REBOOT)
+_APPROVED: Final = int(UpdateList.APPROVED)
+_STATES: Final = tuple((int(which), name) for which, name in _STATE_ORDER)
 _QUICK_LISTS: Final = (
     UpdateList.INSTALLABLE,
     UpdateList.FAILED,
@@ -140,8 +142,9 @@ def apply_snapshot(
 def _merge_list(
     merged: dict[str, dict[str, Any]], which: UpdateList, entries: Mapping[str, UpdateEntry]
 ) -> None:
+    bit = int(which)  # arithmetic of IntFlag costs a hundred times that of int
     for update_id, row in merged.items():
-        if row["lists"] & which and update_id not in entries:
+        if row["lists"] & bit and update_id not in entries:
             _leave(row, which)
     for update_id, entry in entries.items():
         _enter(merged, which, update_id, entry)
@@ -201,8 +204,8 @@ def _new_row(update_id: str) -> dict[str, Any]:
 
 
 def _state(lists: int) -> str:
-    for which, name in _STATE_ORDER:
-        if lists & which:
+    for bit, name in _STATES:
+        if lists & bit:
             return name
     return "listed"
 
@@ -234,7 +237,7 @@ def _compare(
     change, writes = StateChange(), _Writes()
     for update_id, row in merged.items():
         before = stored.get(update_id)
-        seen = row["lists"] & ~int(UpdateList.APPROVED)
+        seen = row["lists"] & ~_APPROVED
         if before is not None and before["lists"] & _NEEDS and not seen:
             change.vanished.add(update_id)
         row["state"] = _state(row["lists"])

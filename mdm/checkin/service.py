@@ -59,6 +59,9 @@ _POLICY_EVERY: Final = timedelta(hours=24)
 _MAX_CONFIRMATIONS: Final = 50
 """Single InstalledUpdates nodes asked for in one session; the daily list has the rest."""
 
+_INSTALLABLE: Final = int(UpdateList.INSTALLABLE)
+_APPROVED: Final = int(UpdateList.APPROVED)
+
 _log: Final = structlog.get_logger("mdm.checkin")
 
 _tables = SQLModel.metadata.tables
@@ -186,11 +189,11 @@ class CheckIn:
         rows = connection.execute(
             select(_rows.c.update_id, _rows.c.lists).where(
                 _rows.c.device_pk == device_pk,
-                _rows.c.lists.bitwise_and(int(UpdateList.INSTALLABLE | UpdateList.APPROVED)) != 0,
+                _rows.c.lists.bitwise_and(_INSTALLABLE | _APPROVED) != 0,
             )
         ).all()
-        installable = frozenset(row.update_id for row in rows if row.lists & UpdateList.INSTALLABLE)
-        approved = frozenset(row.update_id for row in rows if row.lists & UpdateList.APPROVED)
+        installable = frozenset(row.update_id for row in rows if row.lists & _INSTALLABLE)
+        approved = frozenset(row.update_id for row in rows if row.lists & _APPROVED)
         intents = intents_for_device(connection, device_pk, installable - approved)
         classes = {intent.target_id for intent in intents if intent.target_type == "classification"}
         updates = {intent.target_id for intent in intents if intent.target_type == "update"}
