@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from mdm.checkin.admission import StoredSession
     from mdm.storage.engine import Database
     from mdm.storage.secrets import SecretBox
     from syncml.exchange import Request
@@ -139,7 +140,7 @@ class CheckIn:
             )
         stored = admitted.session
         reception = receive(stored.state if stored else None, exchange.message)
-        memory = _Memory.load(stored.checkin) if stored else _Memory()
+        memory = _Memory.load(stored.checkin) if stored else _Memory.after(admitted.abandoned)
         chal = None if stored else challenge(device.auth_scheme, self._renew_nonce(exchange, device.pk))
         _take_in(exchange, device, reception, memory)
         requests: tuple[Request, ...] = ()
@@ -149,7 +150,7 @@ class CheckIn:
         memory.sent(requests[:sent])
         data = write_message(reply)
         opened_at = stored.opened_at if stored else now
-        _store(exchange, device.pk, _Row(state, memory, opened_at), data)
+        _store(exchange, device.pk, _Row(state, memory, opened_at, begins=stored is None), data)
         for oddity in reception.oddities:
             _log.warning("dm_oddity", device_id=device.device_id, session_id=state.session_id, oddity=oddity)
         if state.phase not in OPEN_PHASES:
@@ -239,6 +240,7 @@ class _Row:
     state: ServerState
     memory: _Memory
     opened_at: datetime
+    begins: bool
 
 
 def _take_in(exchange: _Exchange, device: Any, reception: Reception, memory: _Memory) -> None:
@@ -277,7 +279,7 @@ def _store(exchange: _Exchange, device_pk: int, row: _Row, reply: bytes) -> None
             "last_message_at": exchange.now,
         },
     )
-    if row.opened_at == exchange.now:
+    if row.begins:
         # A new session: the replies of the one before it can no longer be asked for.
         connection.execute(delete(_reply).where(_reply.c.device_pk == device_pk))
     connection.execute(
@@ -312,6 +314,14 @@ class _Memory:
         memory.attempted = value["attempted"]
         memory.confirm = value["confirm"]
         memory.counts = value["counts"]
+        return memory
+
+    @classmethod
+    def after(cls, abandoned: StoredSession | None) -> _Memory:
+        """A new session asks what an abandoned one did not get to know: the rows no longer say what vanished."""
+        memory = cls()
+        if abandoned is not None:
+            memory.confirm = list(abandoned.checkin["confirm"])
         return memory
 
     def dump(self) -> dict[str, Any]:
