@@ -18,7 +18,7 @@ from sqlalchemy import delete, select, update
 from sqlmodel import SQLModel
 
 from mdm.storage.statements import insert_ignore
-from syncml.auth import MD5, Credentials, Verdict, challenge, verify
+from syncml.auth import BASIC, MD5, Credentials, Verdict, challenge, verify
 from syncml.session import ServerState, continues
 from syncml.status import StatusCode
 
@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from mdm.storage.secrets import SecretBox
     from syncml.messages import Chal, Message
 
-__all__ = ["MAX_FAILURES", "Admitted", "Refused", "Repeated", "StoredSession", "admit", "count_failure"]
+__all__ = [
+    "MAX_FAILURES",
+    "Admitted",
+    "Proof",
+    "Refused",
+    "Repeated",
+    "StoredSession",
+    "admit",
+    "count_failure",
+]
 
 MAX_FAILURES: Final = 3
 """Wrong credentials in one session before the challenge is withheld and the device gives up."""
@@ -96,12 +105,21 @@ class Admitted:
     """The open session that this message ends by beginning another."""
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What credentials are checked with."""
+
+    secrets: SecretBox
+    private: bool
+    """Nobody could read the message on its way; else a password in it is no proof any more."""
+
+
 def admit(
     connection: Connection,
     message: Message,
     body: bytes,
+    proof: Proof,
     *,
-    secrets: SecretBox,
     now: datetime,
     lock: bool,
 ) -> Repeated | Refused | Admitted:
@@ -114,7 +132,7 @@ def admit(
     statement = select(_device).where(_device.c.device_id == header.source.loc_uri)
     device = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
     if device is None:
-        return _unknown(message, secrets)
+        return _unknown(message, proof.secrets)
     session = _load_session(connection, device.pk)
     stored = connection.execute(
         select(_reply.c.request_sha256, _reply.c.reply, _reply.c.sent_at).where(
@@ -133,7 +151,7 @@ def admit(
     if session is not None and now - session.last_message_at <= SESSION_IDLE:  # noqa: SIM102 - two questions
         if continues(session.state, header):
             return Admitted(device, session, None)
-    return _authenticate(connection, message, device, session, secrets)
+    return _authenticate(connection, message, device, session, proof)
 
 
 def _authenticate(
@@ -141,15 +159,17 @@ def _authenticate(
     message: Message,
     device: Row[Any],
     session: StoredSession | None,
-    secrets: SecretBox,
+    proof: Proof,
 ) -> Refused | Admitted:
     header = message.header
     if device.unenrolled_at is not None:
         return Refused(StatusCode.INVALID_CREDENTIALS, None, "unenrolled device", known=False)
+    if device.auth_scheme == BASIC and not proof.private:
+        return Refused(StatusCode.INVALID_CREDENTIALS, None, "auth-basic without TLS", known=False)
     known = Credentials(
         scheme=device.auth_scheme,
         username=device.auth_username,
-        hash=secrets.open(bytes(device.auth_verifier)).decode("ascii"),
+        hash=proof.secrets.open(bytes(device.auth_verifier)).decode("ascii"),
         nonce=b64decode(device.auth_nonce),
     )
     verdict = verify(header.cred, header.source.loc_name, known)

@@ -5,6 +5,8 @@ A wrong HTTP status makes a device back off or leave, so whatever can be said in
 
 from __future__ import annotations
 
+from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -43,7 +45,9 @@ def omadm_route(checkin: CheckIn, path: str = "/omadm") -> Route:
             return _refusal(request, 415, f"Content-Type must be {MEDIA_TYPE}.")
         try:
             body = await _body(request)
-            reply = await to_thread.run_sync(checkin.handle, body, utc_now())
+            reply = await to_thread.run_sync(
+                partial(checkin.handle, body, utc_now(), private=_private(request))
+            )
         except LimitExceeded as error:
             return _refusal(request, 413, error.detail)
         except RemoteProtocolError as error:
@@ -70,6 +74,16 @@ async def _body(request: Request) -> bytes:
             raise LimitExceeded(f"the message is larger than {DEFAULT_LIMITS.bytes} bytes")
         parts.append(part)
     return b"".join(parts)
+
+
+def _private(request: Request) -> bool:
+    """True for TLS, and for a peer on this machine: a TLS terminator, or a trial."""
+    if request.url.scheme == "https":
+        return True
+    try:
+        return request.client is not None and ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
 
 
 def _refusal(request: Request, status: int, detail: str) -> Response:

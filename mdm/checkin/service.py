@@ -24,7 +24,7 @@ from csp.snapshot import UpdateList, UpdateSnapshot
 from mdm.approvals.decision import decide
 from mdm.approvals.effective import has_approvals, intents_for_device, open_eula_classifications, update_facts
 from mdm.catalog.store import enqueue_needed
-from mdm.checkin.admission import Admitted, Refused, Repeated, admit, count_failure
+from mdm.checkin.admission import Admitted, Proof, Refused, Repeated, admit, count_failure
 from mdm.checkin.device_state import apply_snapshot, record_approvals, record_opening, record_policies
 from mdm.storage.statements import upsert
 from syncml.alerts import SYNC_TYPE
@@ -86,8 +86,8 @@ class CheckIn:
     manage_policy: bool = True
     """Write RequireUpdateApproval=1 to devices that have approvals."""
 
-    def handle(self, body: bytes, now: datetime) -> bytes:
-        """The reply to one message.
+    def handle(self, body: bytes, now: datetime, *, private: bool) -> bytes:
+        """The reply to one message; `private` says that nobody could read it on its way (TLS, or this machine).
 
         Raises `syncml.errors.RemoteProtocolError` when the bytes are no message a reply could be addressed
         to, and `mdm.errors.Unavailable` when the database is; nothing has changed then.
@@ -98,11 +98,12 @@ class CheckIn:
         if wrong_version is not None:
             _log.warning("dm_refused", device_id=message.header.source.loc_uri, status=int(wrong_version))
             return write_message(refuse(message, wrong_version, server_uri=server_uri))
+        proof = Proof(self.secrets, private)
         with self.database.read() as connection:
-            admission = admit(connection, message, body, secrets=self.secrets, now=now, lock=False)
+            admission = admit(connection, message, body, proof, now=now, lock=False)
         if isinstance(admission, Admitted):
             with self.database.write() as connection:
-                admission = admit(connection, message, body, secrets=self.secrets, now=now, lock=True)
+                admission = admit(connection, message, body, proof, now=now, lock=True)
                 if isinstance(admission, Admitted):
                     return self._answer(_Exchange(connection, message, body, server_uri, now), admission)
         if isinstance(admission, Repeated):

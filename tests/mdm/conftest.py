@@ -38,12 +38,13 @@ class Bench:
     database: Database
     now: datetime
     secrets: SecretBox
+    private: bool = True
 
     def post(self, message: Message | bytes) -> bytes:
         """Hand over one message; the clock moves a second."""
         self.now += timedelta(seconds=1)
         body = message if isinstance(message, bytes) else write_message(message)
-        return self.checkin.handle(body, self.now)
+        return self.checkin.handle(body, self.now, private=self.private)
 
     def add(self, table: str, **values: Any) -> None:
         """Insert one row."""

@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 
 from mdm.checkin.endpoint import MEDIA_TYPE, omadm_route
 from syncml import client
+from syncml.auth import BASIC
+from syncml.messages import Status
 from syncml.reader import read_message
 from syncml.writer import write_message
 
@@ -72,6 +74,29 @@ def test_what_is_no_message(
     assert response.headers["content-type"].startswith("text/plain")
     assert detail in response.text
     assert sqlite_bench.dump() == before
+
+
+@pytest.mark.parametrize(
+    ("base_url", "client_address", "status"),
+    [
+        ("http://bridge.test", ("192.0.2.7", 5), "401"),
+        ("http://bridge.test", ("not an address", 5), "401"),
+        ("http://bridge.test", ("127.0.0.1", 5), "407"),
+        ("http://bridge.test", ("::1", 5), "407"),
+        ("https://bridge.test", ("192.0.2.7", 5), "407"),
+    ],
+)
+def test_basic_is_asked_for_over_tls_or_on_this_machine_only(
+    sqlite_bench: Bench, base_url: str, client_address: tuple[str, int], status: str
+) -> None:
+    """Elsewhere a device with auth-basic is refused before it sends its password again."""
+    sqlite_bench.enrol(scheme=BASIC)
+    app = Starlette(routes=[omadm_route(sqlite_bench.checkin)])
+    with TestClient(app, base_url=base_url, client=client_address) as test_client:
+        response = test_client.post(PATH, content=package_1(), headers={"content-type": MEDIA_TYPE})
+    first = read_message(response.content).commands[0]
+    assert isinstance(first, Status)
+    assert first.data == status
 
 
 def test_header_without_identity_is_400(http: TestClient) -> None:

@@ -398,6 +398,18 @@ def test_basic_authentication(sqlite_bench: Bench) -> None:
     assert device.check_in(first=False) is Verdict.END
 
 
+def test_basic_without_tls_is_refused(sqlite_bench: Bench) -> None:
+    """A password that anybody on the way could read proves nothing, and is not even asked for."""
+    device = sqlite_bench.enrol(scheme="syncml:auth-basic")
+    sqlite_bench.private = False
+    before = sqlite_bench.dump()
+    message, _ = opened(device)
+    status = read_message(sqlite_bench.post(message)).commands[0]
+    assert isinstance(status, Status)
+    assert (status.data, status.chal) == ("401", None)
+    assert sqlite_bench.dump() == before
+
+
 def test_repeated_message_gets_the_same_bytes_and_no_second_effect(bench: Bench) -> None:
     """(device, SessionID, MsgID) seen before: the stored reply, and nothing changes."""
     device = bench.enrol()
