@@ -18,7 +18,9 @@ from sqlalchemy import delete, select, update
 from sqlmodel import SQLModel
 
 from mdm.storage.statements import insert_ignore
+from syncml.alerts import AlertCode
 from syncml.auth import BASIC, MD5, Credentials, Verdict, challenge, verify
+from syncml.messages import Alert
 from syncml.session import ServerState, continues
 from syncml.status import StatusCode
 
@@ -39,6 +41,7 @@ __all__ = [
     "StoredSession",
     "admit",
     "count_failure",
+    "forget_failures",
 ]
 
 MAX_FAILURES: Final = 3
@@ -53,6 +56,17 @@ REPEAT_WINDOW: Final = timedelta(minutes=5)
 Windows' retries end within it. Beyond it the same bytes are a new session: SessionID starts at 0 again after
 each boot, so a device on which nothing changed sends the same package 1 every day.
 """
+
+OVERTAKEN_WINDOW: Final = timedelta(seconds=10)
+"""The same once a later message of the session has come.
+
+The device has heard our answer then, and does not ask for it again: only a copy on the way may still arrive. What
+comes later is a device that has restarted, and old replies would tell it what it has long been told.
+"""
+
+_OPENING_ALERTS: Final = frozenset(
+    str(int(code)) for code in (AlertCode.SERVER_INITIATED, AlertCode.CLIENT_INITIATED)
+)
 
 _log: Final = structlog.get_logger("mdm.checkin")
 
@@ -143,15 +157,26 @@ def admit(
     ).one_or_none()
     if stored is not None:
         same = hmac.compare_digest(bytes(stored.request_sha256), hashlib.sha256(body).digest())
-        fresh = now - stored.sent_at <= REPEAT_WINDOW
+        overtaken = session is not None and int(header.msg_id) < session.state.device_msg_id
+        fresh = now - stored.sent_at <= (OVERTAKEN_WINDOW if overtaken else REPEAT_WINDOW)
         # Later messages of a session carry no credentials; one that does begins a session anew.
         inside = int(header.msg_id) > 1 and header.cred is None
         if (same and fresh) or inside:
             return Repeated(device.device_id, bytes(stored.reply))
     if session is not None and now - session.last_message_at <= SESSION_IDLE:  # noqa: SIM102 - two questions
-        if continues(session.state, header):
+        if continues(session.state, header) and not _begins(message):
             return Admitted(device, session, None)
-    return _authenticate(connection, message, device, session, proof)
+    return _authenticate(connection, message, device, session, proof, now=now)
+
+
+def _begins(message: Message) -> bool:
+    """True for package 1 after a challenge: with credentials, and with the alert that opens a session.
+
+    Its MsgID is not 1, so after a restart it could pass for the next message of an older session "0".
+    """
+    return message.header.cred is not None and any(
+        isinstance(command, Alert) and command.data in _OPENING_ALERTS for command in message.commands
+    )
 
 
 def _authenticate(
@@ -160,6 +185,8 @@ def _authenticate(
     device: Row[Any],
     session: StoredSession | None,
     proof: Proof,
+    *,
+    now: datetime,
 ) -> Refused | Admitted:
     header = message.header
     if device.unenrolled_at is not None:
@@ -178,7 +205,10 @@ def _authenticate(
         return Refused(StatusCode.MISSING_CREDENTIALS, chal, "no credentials", known=True)
     failures = connection.scalar(
         select(_failure.c.failures).where(
-            _failure.c.device_id == device.device_id, _failure.c.session_id == header.session_id
+            _failure.c.device_id == device.device_id,
+            _failure.c.session_id == header.session_id,
+            # After each boot there is a session "0" again: what went wrong in an older one is not held against it.
+            _failure.c.last_at > now - SESSION_IDLE,
         )
     )
     exhausted = (failures or 0) >= MAX_FAILURES
@@ -216,6 +246,11 @@ def _load_session(connection: Connection, device_pk: int) -> StoredSession | Non
         opened_at=row.opened_at,
         last_message_at=row.last_message_at,
     )
+
+
+def forget_failures(connection: Connection, device_id: str) -> None:
+    """Count from nothing again: the device has proved itself."""
+    connection.execute(delete(_failure).where(_failure.c.device_id == device_id))
 
 
 def count_failure(connection: Connection, message: Message, now: datetime) -> None:

@@ -24,7 +24,7 @@ from csp.snapshot import UpdateList, UpdateSnapshot
 from mdm.approvals.decision import decide
 from mdm.approvals.effective import has_approvals, intents_for_device, open_eula_classifications, update_facts
 from mdm.catalog.store import enqueue_needed
-from mdm.checkin.admission import Admitted, Proof, Refused, Repeated, admit, count_failure
+from mdm.checkin.admission import Admitted, Proof, Refused, Repeated, admit, count_failure, forget_failures
 from mdm.checkin.device_state import apply_snapshot, record_approvals, record_opening, record_policies
 from mdm.storage.statements import upsert
 from syncml.alerts import SYNC_TYPE
@@ -140,6 +140,8 @@ class CheckIn:
                 unanswered=len(admitted.abandoned.state.unanswered),
             )
         stored = admitted.session
+        if stored is None:
+            forget_failures(connection, device.device_id)
         reception = receive(stored.state if stored else None, exchange.message)
         memory = _Memory.load(stored.checkin) if stored else _Memory.after(admitted.abandoned)
         chal = None if stored else challenge(device.auth_scheme, self._renew_nonce(exchange, device.pk))

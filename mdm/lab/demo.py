@@ -27,8 +27,9 @@ from mdm.lab.catalogue import OfferedUpdate
 from mdm.lab.device import Patience
 from mdm.lab.dice import Dice
 from mdm.lab.enrol import BridgeApi, enrol
-from mdm.lab.fleet import http_client, make_device, stopping_on_signals
+from mdm.lab.fleet import stopping_on_signals
 from mdm.lab.generate import build_catalogue
+from mdm.lab.muster import http_client, make_device
 from mdm.lab.offers import offers_for
 from mdm.lab.polling import Polling, poll, session_line
 from mdm.lab.store import DeviceRecord, DeviceStore, Identity

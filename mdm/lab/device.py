@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import httpx2
 
 from mdm.lab.dice import Dice
-from mdm.lab.results import cut, fitting
+from mdm.lab.manners import REQUEST_PENDING_ALERT, Manners
+from mdm.lab.results import packed
 from mdm.lab.tree import DeviceTree
 from mdm.lab.versions import Build
 from mdm.lab.windows import Habits, Windows
 from syncml.auth import make_cred
 from syncml.client import ClientState, Outcome, Turn, Verdict, answer, begin, receive, retry
 from syncml.errors import SyncMLError
-from syncml.messages import Atomic, Results, Sequence, Unknown
+from syncml.messages import Alert, Atomic, Sequence, Unknown
 from syncml.reader import read_message
 from syncml.writer import write_message
 
@@ -35,7 +36,15 @@ if TYPE_CHECKING:
     from mdm.lab.store import DeviceRecord, DeviceStore
     from syncml.messages import Command, Cred, Message
 
-__all__ = ["CommandReport", "Patience", "SessionEnd", "SessionReport", "VirtualDevice", "Wire"]
+__all__ = [
+    "CommandReport",
+    "Interruption",
+    "Patience",
+    "SessionEnd",
+    "SessionReport",
+    "VirtualDevice",
+    "Wire",
+]
 
 Wire: TypeAlias = "list[tuple[bytes, bytes]]"
 """Requests and their replies, as they were on the wire, in order; resends without a reply are not in it."""
@@ -73,6 +82,16 @@ class Patience:
     """Seconds for one attempt."""
 
 
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """Where the device's client breaks a session off, as at a loss of power."""
+
+    after: int
+    """Messages that are answered until then."""
+    heard: bool = True
+    """True: the last answer was carried out. False: it was never looked at, nor the nonce in it."""
+
+
 class SessionEnd(StrEnum):
     """How a session ended."""
 
@@ -88,6 +107,8 @@ class SessionEnd(StrEnum):
     """An HTTP status that repeating does not help against."""
     UNREADABLE = "unreadable"
     """An answer that is no SyncML message, or a session without end."""
+    ABANDONED = "abandoned"
+    """The device itself broke it off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,26 +164,29 @@ class VirtualDevice:
         http: httpx2.Client,
         habits: Habits | None = None,
         patience: Patience | None = None,
-        challenged: bool = False,
+        manners: Manners | None = None,
         sleep: Callable[[float], object] = time.sleep,
         wire: Wire | None = None,
     ) -> None:
         """The record is stored at once.
 
-        `http` may be shared by devices. With `challenged` the device shows credentials only when asked.
-        `wire` takes every request and reply; `sleep` waits between attempts, in seconds.
+        `http` may be shared by devices. `wire` takes every request and reply; `sleep` waits between attempts,
+        in seconds.
         """
-        self.record = record
-        self.windows = Windows(offers, habits or Habits(), record.windows)
         self.patience = patience or Patience()
-        self._store = store
+        self.manners = manners or Manners()
         self.http = http
-        self._challenged = challenged
+        self._store = store
+        self._offers = offers
         self._sleep = sleep
         self._wire = wire
-        build = Build.parse(record.identity.os_build)
-        self.tree = DeviceTree(self.windows, build, _facts(record))
+        self._boot(record, habits or Habits())
         store.save(record)
+
+    def _boot(self, record: DeviceRecord, habits: Habits) -> None:
+        self.record = record
+        self.windows = Windows(self._offers, habits, record.windows)
+        self.tree = DeviceTree(self.windows, Build.parse(record.identity.os_build), _facts(record))
 
     @property
     def device_id(self) -> str:
@@ -180,10 +204,24 @@ class VirtualDevice:
         self.windows.advance(now)
         self.save()
 
-    def check_in(self, now: datetime) -> SessionReport:
-        """Run one session from package 1 to its end; never raises for what the server or the network does."""
+    def reboot(self, now: datetime) -> None:
+        """Forget what is not on the disk and go on from there; SessionIDs begin at "0" again, as Windows' do."""
+        stored = self._store.load(self.device_id)
+        assert stored is not None, self.device_id  # noqa: S101 - it was stored when the device was made
+        self._boot(replace(stored, sessions=0), self.windows.habits)
+        self.windows.restart(now)
+        self._store.save(self.record)
+        self.save()
+
+    def check_in(
+        self, now: datetime, *, alerts: tuple[Alert, ...] = (), interruption: Interruption | None = None
+    ) -> SessionReport:
+        """Run one session from package 1 to its end; never raises for what the server or the network does.
+
+        `alerts` stand in package 1 behind those of the device's manners.
+        """
         self.advance(now)
-        return _Session(self, now).run()
+        return _Session(self, now, alerts, interruption).run()
 
     # --- for the session ---------------------------------------------------------------------------------
 
@@ -202,7 +240,7 @@ class VirtualDevice:
 
     def shows_credentials_first(self) -> bool:
         """True if package 1 may carry a Cred: MD5 needs a nonce for that."""
-        return not self._challenged and self.record.nonce is not None
+        return not self.manners.challenged and self.record.nonce is not None
 
     def post(self, body: bytes, session_id: str) -> tuple[bytes, int]:
         """The reply to a message and how often it had to be sent again; raises when none is to be had."""
@@ -241,12 +279,23 @@ class VirtualDevice:
 class _Session:
     """One session of one device: the loop around `syncml.client`."""
 
-    def __init__(self, device: VirtualDevice, now: datetime) -> None:
+    def __init__(
+        self,
+        device: VirtualDevice,
+        now: datetime,
+        alerts: tuple[Alert, ...],
+        interruption: Interruption | None,
+    ) -> None:
         self.device = device
+        self.manners = device.manners
         self.now = now
+        self.alerts = (*self.manners.alerts, *alerts)
+        self.interruption = interruption
         self.messages = 0
         self.resends = 0
         self.commands: list[CommandReport] = []
+        self.waiting: list[tuple[Command, ...]] = []
+        """What is left of our package, message by message."""
         self.session_id = device.next_session_id()
 
     def run(self) -> SessionReport:
@@ -269,15 +318,14 @@ class _Session:
     def _converse(self) -> None:
         """Exchange messages until the session is over; always ends by raising `_EndError`."""
         turn = self._open()
-        waiting: list[Results] = []
         while turn.verdict in {Verdict.COMMANDS, Verdict.NEXT}:
             if self.messages >= _MAX_MESSAGES:
                 raise _EndError(SessionEnd.UNREADABLE, f"{_MAX_MESSAGES} messages, and no end in sight")
-            outcomes, results = self._execute(turn)
-            waiting += results
-            count = fitting(waiting)
-            turn = self._send(*answer(turn, outcomes, more=waiting[:count], final=count == len(waiting)))
-            del waiting[:count]
+            if turn.commands:
+                self.waiting += self._carry_out(turn)
+            part = self.waiting.pop(0) if self.waiting else ()
+            # The statuses for the server's commands are in `part`: they, too, may need several messages.
+            turn = self._send(*answer(replace(turn, commands=()), more=part, final=not self.waiting))
         end = _ENDS[turn.verdict]
         raise _EndError(end, "" if end is SessionEnd.COMPLETE else f"SyncML status {turn.status}")
 
@@ -285,21 +333,32 @@ class _Session:
         """Package 1, and again with credentials as often as the server asks anew for them."""
         record = self.device.record
         scheme, username = record.account.scheme, record.account.username
-        cred = self._cred() if self.device.shows_credentials_first() else None
         message, state = begin(
             session_id=self.session_id,
             device_id=record.identity.device_id,
             server_uri=record.account.server_uri,
             device_info=_dev_info(record),
-            cred=cred,
+            login_status=self.manners.login_status,
+            alerts=self.alerts,
+            cred=self._cred() if self.device.shows_credentials_first() else None,
             username=username,
+            max_msg_size=self.manners.message_size,
         )
-        turn = self._send(message, state)
+        turn = self._send(self._first_part(message), state)
         while turn.verdict is Verdict.CHALLENGED and turn.state.challenges <= _MAX_CHALLENGES:
             if turn.challenge != scheme:
                 raise _EndError(SessionEnd.REFUSED, f"the server asks for {turn.challenge}, not {scheme}")
-            turn = self._send(*retry(turn, self._cred(), username))
+            message, state = retry(turn, self._cred(), username)
+            turn = self._send(self._first_part(message), state)
         return turn
+
+    def _first_part(self, message: Message) -> Message:
+        """Package 1, or its beginning up to the first alert; the rest waits for Alert 1222."""
+        if not self.manners.opens_in_parts:
+            return message
+        cut = 1 + next(n for n, command in enumerate(message.commands) if isinstance(command, Alert))
+        self.waiting = [message.commands[cut:]]
+        return replace(message, commands=message.commands[:cut], final=False)
 
     def _cred(self) -> Cred:
         account, nonce = self.device.record.account, self.device.record.nonce
@@ -307,30 +366,30 @@ class _Session:
 
     def _send(self, message: Message, state: ClientState) -> Turn:
         """Send one message and read what the server says to it; the nonce it brings is stored."""
+        self._break_off(heard=True)
         body = write_message(message).removeprefix(_DECLARATION)
         reply, resends = self.device.post(body, self.session_id)
         self.messages += 1
         self.resends += resends
+        self._break_off(heard=False)
         turn = receive(state, read_message(reply))
         if turn.next_nonce is not None:
             self.device.remember_nonce(turn.next_nonce)
         return turn
 
-    def _execute(self, turn: Turn) -> tuple[list[Outcome], list[Results]]:
-        """Carry out the commands and store the result; Results that are too long for one message come apart."""
+    def _break_off(self, *, heard: bool) -> None:
+        if self.interruption == Interruption(self.messages, heard):
+            raise _EndError(SessionEnd.ABANDONED, f"broken off after {self.messages} messages")
+
+    def _carry_out(self, turn: Turn) -> list[tuple[Command, ...]]:
+        """Execute the commands, store the result, and put what is to be said about it into messages."""
         outcomes = [self.device.tree.execute(command, self.now) for command in turn.commands]
         self.device.save()
         for command, outcome in zip(turn.commands, outcomes, strict=True):
             self.commands += _reports(command, outcome)
-        results = [
-            Results(cmd_id="1", msg_ref=turn.server_msg_id, cmd_ref=command.cmd_id, items=outcome.items)
-            for command, outcome in zip(turn.commands, outcomes, strict=True)
-            if outcome.items
-        ]
-        parts = [part for each in results for part in cut(each)]
-        if fitting(parts) == len(parts):
-            return outcomes, []
-        return [replace(outcome, items=()) for outcome in outcomes], parts
+        message, _ = answer(turn, outcomes)
+        parts = packed(message.commands[1:], self.manners.room, self.manners.longest_value)
+        return [*((REQUEST_PENDING_ALERT,) for _ in range(self.manners.pending)), *parts]
 
 
 _ENDS: Final = {

@@ -22,7 +22,7 @@ Tell: TypeAlias = "Callable[[VirtualDevice, SessionReport, float | None], None]"
 """Takes a device, its session, and the seconds to its next one, if there is one."""
 
 _AT_ONCE: Final = 16
-"""Sessions at a time: more threads than this only wait for one another."""
+"""Sessions at a time: more threads than this only wait for one another, unless they sleep."""
 
 _JITTER: Final = 0.1
 """An interval is up to this share shorter or longer, so that devices drift apart."""
@@ -46,6 +46,10 @@ class Polling:
     sessions: int | None = None
     """Sessions of each device; None: without end."""
     seed: int = 0
+    duration: float | None = None
+    """Seconds after which no session is begun any more; None: without end."""
+    at_once: int = _AT_ONCE
+    """Sessions at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +78,17 @@ def poll(
     clock: Callable[[], datetime],
     tell: Tell,
     stop: threading.Event,
+    session: Callable[[VirtualDevice, datetime], SessionReport] | None = None,
 ) -> PollingResult:
-    """Let the devices check in until each has had its sessions or `stop` is set.
+    """Let the devices check in until each has had its sessions, the duration is over, or `stop` is set.
 
-    `tell` is called after each session, in this thread. A stop lets the sessions under way end. An exception in a device ends the polling and is raised.
+    `tell` is called after each session, in this thread; `session` is what a device does when it is due, a
+    check-in unless told otherwise. A stop lets the sessions under way end. An exception in a device ends the polling and is raised.
     """
-    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="device") as pool:
-        round_ = _Round(devices, polling, clock, tell)
-        while round_.unfinished and not stop.is_set():
+    end = None if polling.duration is None else time.monotonic() + polling.duration
+    with ThreadPoolExecutor(polling.at_once, thread_name_prefix="device") as pool:
+        round_ = _Round(devices, polling, clock, tell, session or _check_in)
+        while round_.unfinished and not stop.is_set() and (end is None or time.monotonic() < end):
             pause = round_.start_due(pool)
             if round_.running:
                 wait(round_.running, pause, FIRST_COMPLETED)
@@ -102,6 +109,7 @@ class _Round:
         polling: Polling,
         clock: Callable[[], datetime],
         tell: Tell,
+        session: Callable[[VirtualDevice, datetime], SessionReport],
     ) -> None:
         spread = min(_SPREAD, polling.interval / max(1, len(devices)))
         start = time.monotonic()
@@ -113,6 +121,7 @@ class _Round:
         self._polling = polling
         self._clock = clock
         self._tell = tell
+        self._session = session
         self._dice = random.Random(polling.seed)
 
     @property
@@ -121,13 +130,13 @@ class _Round:
 
     def start_due(self, pool: ThreadPoolExecutor) -> float:
         """Start the sessions whose time has come; returns the seconds until there may be more to do."""
-        while self.due and len(self.running) < _AT_ONCE:
+        while self.due and len(self.running) < self._polling.at_once:
             moment, number = self.due[0]
             pause = moment - time.monotonic()
             if pause > 0:
                 return min(pause, _TICK)
             heapq.heappop(self.due)
-            self.running[pool.submit(_check_in, self.turns[number].device, self._clock)] = number
+            self.running[pool.submit(self._session, self.turns[number].device, self._clock())] = number
         return _TICK
 
     def collect(self) -> None:
@@ -170,5 +179,5 @@ def session_line(device: VirtualDevice, report: SessionReport, now: datetime, ne
     )
 
 
-def _check_in(device: VirtualDevice, clock: Callable[[], datetime]) -> SessionReport:
-    return device.check_in(clock())
+def _check_in(device: VirtualDevice, now: datetime) -> SessionReport:
+    return device.check_in(now)

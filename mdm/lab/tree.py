@@ -29,6 +29,7 @@ from csp.locuri import LocURI, escape
 from csp.policy import ACCESS, POLICIES, validate
 from csp.tree import Access, Scope, find_node
 from mdm.lab.windows_state import iso_time
+from syncml.alerts import AlertCode
 from syncml.client import Outcome
 from syncml.messages import (
     Add,
@@ -120,8 +121,11 @@ class DeviceTree:
             return Outcome(StatusCode.OK, inner=tuple(self.execute(each, now) for each in command.commands))
         if isinstance(command, (Add, Delete, Exec, Get, Replace)):
             return self._items(command, now)
-        # Copy is not supported (MS-MDM 3.1.7.1), and no user is there to be asked by an Alert.
         assert isinstance(command, (Alert, Copy)), command  # noqa: S101 - the client passes no Status or Results
+        if isinstance(command, Alert) and command.data == str(int(AlertCode.NO_END_OF_DATA)):
+            # The server misses the end of an object: it has been told all there is, and asks again if it must.
+            return Outcome(StatusCode.OK)
+        # Copy is not supported (MS-MDM 3.1.7.1), and no user is there to be asked by an Alert.
         return Outcome(StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED)
 
     # --- groups ------------------------------------------------------------------------------------------

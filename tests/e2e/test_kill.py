@@ -15,6 +15,7 @@ import pytest
 from csp.classifications import DEFINITION_UPDATES
 from mdm.clock import utc_now
 from mdm.lab.cast import Member
+from mdm.lab.manners import Manners
 from syncml.reader import read_message
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def adds(reports: list[SessionReport]) -> list[int]:
 
 def play(stage: Any, killer: Killer, session: int, at: tuple[int, str] | None) -> None:
     """A device is approved its updates, installs them, and reports; in one session the bridge dies."""
-    known, device = stage.enrol(endpoint=killer.url, challenged=True)
+    known, device = stage.enrol(endpoint=killer.url, manners=Manners(challenged=True))
     member = Member(device, known, "Windows", frozenset(), frozenset())
     reports = []
     for number in range(1, 4):

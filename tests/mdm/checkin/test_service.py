@@ -441,6 +441,87 @@ def test_old_package_1_is_a_new_session(sqlite_bench: Bench) -> None:
     assert status.data == "401"  # the nonce was used: credentials are asked for anew
 
 
+def rebooted(device: ScriptedDevice) -> list[str]:
+    """The commands a device with auth-basic gets at once when it says package 1 of session 0 once more."""
+    message, state = opened(device, "0")
+    turn = client.receive(state, read_message(device.bench.post(message)))
+    asked = [device.carry_out(command) for command in turn.commands]
+    message, state = client.answer(turn, asked)
+    turn = client.receive(state, read_message(device.bench.post(message)))
+    return [type(command).__name__ for command in turn.commands]
+
+
+@pytest.mark.parametrize(("seconds", "repeated"), [(2, True), (15, False)])
+def test_restarted_device_is_not_told_old_replies(
+    sqlite_bench: Bench, seconds: int, *, repeated: bool
+) -> None:
+    """A session gone on: its package 1 is a copy on the way for seconds, and then a device that has restarted."""
+    device = sqlite_bench.enrol(scheme="syncml:auth-basic")
+    device.installable = {A: (1, 200)}
+    sqlite_bench.catalogue(A)
+    sqlite_bench.approve(A)
+    assert rebooted(device) == ["Replace", "Add"]
+    device.approved.append(A)
+    sqlite_bench.now += timedelta(seconds=seconds)
+    # What the Add and the policy came to nobody has said: the policy is still wanted, the approval is read.
+    assert rebooted(device) == (["Replace", "Add"] if repeated else ["Replace"])
+
+
+def test_confirmations_of_an_abandoned_session_are_asked_for_again(sqlite_bench: Bench) -> None:
+    """An update that has vanished is found among the installed, even if the device went away at the question."""
+    device = sqlite_bench.enrol()
+    device.installable = {A: (1, 200)}
+    device.check_in()
+    device.installable, device.installed = {}, {A: 200}
+    message, state = opened(device, "8")
+    turn = client.receive(state, read_message(sqlite_bench.post(message)))
+    device.nonce = turn.next_nonce or b""
+    message, _ = client.answer(turn, [device.carry_out(command) for command in turn.commands])
+    (question,) = [
+        command for command in read_message(sqlite_bench.post(message)).commands if isinstance(command, Get)
+    ]
+    assert question.items[0].target is not None
+    assert "InstalledUpdates/" in question.items[0].target.loc_uri
+    assert states(sqlite_bench) == {}
+    assert device.check_in() is Verdict.END
+    assert states(sqlite_bench) == {A: "installed"}
+
+
+def test_package_1_after_a_challenge_goes_on_with_no_older_session(sqlite_bench: Bench) -> None:
+    """After a restart session "0" is challenged and repeated with MsgID 2: it is new, though an older "0" is open."""
+    device = sqlite_bench.enrol()
+    message, _ = opened(device, "0")
+    sqlite_bench.post(message)  # never heard of again: the device restarts without its new nonce
+    message, state = client.begin(
+        session_id="0",
+        device_id="DEV1",
+        server_uri="https://mdm.example.test/omadm",
+        device_info={"./DevInfo/DevId": "DEV1"},
+    )
+    turn = client.receive(state, read_message(sqlite_bench.post(message)))
+    assert turn.status == 407
+    cred = make_cred(device.scheme, "user", device.password, turn.next_nonce or b"")
+    message, state = client.retry(turn, cred, "user")
+    turn = client.receive(state, read_message(sqlite_bench.post(message)))
+    assert (turn.status, turn.verdict) == (212, Verdict.COMMANDS)
+    assert [f"Get {c.items[0].target.loc_uri}" for c in turn.commands] == [*QUERIES, INSTALLED]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("minutes", [0, 31])
+def test_failures_of_an_older_session_0_are_not_held_against_a_new_one(
+    sqlite_bench: Bench, minutes: int
+) -> None:
+    """Each boot has a session "0": a success, or half an hour, ends the count of wrong credentials in it."""
+    device = sqlite_bench.enrol()
+    for _ in range(4 if minutes else 2):
+        message, _ = opened(replace(device, password="wrong"), "0")
+        assert status_of(sqlite_bench.post(message)) == "401"
+    sqlite_bench.now += timedelta(minutes=minutes)
+    message, _ = opened(device, "0")
+    assert status_of(sqlite_bench.post(message)) == "212"
+    assert sqlite_bench.rows("auth_failure") == []
+
+
 def test_new_message_1_abandons_the_open_session(sqlite_bench: Bench) -> None:
     """What was not answered is still wanted, so the new session sends it again."""
     device = sqlite_bench.enrol()

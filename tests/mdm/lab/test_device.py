@@ -12,13 +12,14 @@ from csp.classifications import SECURITY_UPDATES
 from mdm.lab.catalogue import OfferedUpdate
 from mdm.lab.device import (
     MEDIA_TYPE,
+    Interruption,
     Patience,
     SessionEnd,
     SessionReport,
     VirtualDevice,
 )
 from mdm.lab.enrol import enrol
-from mdm.lab.results import RESULTS_ROOM
+from mdm.lab.manners import MESSAGE_SIZE, SYNC_TYPE_ALERT, UNENROL_ALERT, UNKNOWN_ALERT, Manners
 from mdm.lab.store import Account, DeviceRecord, DeviceStore, Identity
 from mdm.lab.windows import Habits
 from syncml.auth import challenge
@@ -142,7 +143,7 @@ def test_sessions_with_a_bridge_are_completed(
 ) -> None:
     """Session after session, with credentials at once or when asked, and a new nonce each time."""
     wire: list[tuple[bytes, bytes]] = []
-    pc = enrolled(served, state_dir, http, scheme=scheme, challenged=challenged, wire=wire)
+    pc = enrolled(served, state_dir, http, scheme=scheme, manners=Manners(challenged=challenged), wire=wire)
     reports, nonces = [], set()
     for _ in range(3):
         reports.append(pc.check_in(NOW))
@@ -181,7 +182,7 @@ def test_a_long_answer_comes_in_several_messages(served: Any, state_dir: Path, h
     requests = [read_message(body) for body, _ in wire]
     assert [message.final for message in requests] == [True, *[False] * (len(requests) - 2), True]
     assert len(requests) > 3
-    assert max(len(body) for body, _ in wire) < RESULTS_ROOM + 8_000
+    assert max(len(body) for body, _ in wire) < MESSAGE_SIZE + 2_000
     api = served.api(http)
     (known,) = [each for each in api.every("/devices") if each["device_id"] == pc.device_id]
     assert sum(1 for _ in api.every(f"/devices/{known['id']}/updates", state="installable")) == 400
@@ -209,6 +210,143 @@ def test_a_device_goes_on_from_its_file(served: Any, state_dir: Path, http: http
     assert again.record == pc.record
     report = again.check_in(NOW)
     assert (report.end, report.session_id, report.messages) == (SessionEnd.COMPLETE, "1", 2)
+
+
+def installable(served: Any, http: httpx2.Client, pc: VirtualDevice) -> dict[str, Any]:
+    """What the bridge was told of each update of a device."""
+    api = served.api(http)
+    (known,) = [each for each in api.every("/devices") if each["device_id"] == pc.device_id]
+    return {row["update_id"]: row for row in api.every(f"/devices/{known['id']}/updates")}
+
+
+MANNERS = {
+    "small messages": Manners(message_size=4_096),
+    "long values": Manners(longest_value=5),
+    "an opening in two parts": Manners(opens_in_parts=True),
+    "an opening in two parts, challenged": Manners(opens_in_parts=True, challenged=True),
+    "keep-alives": Manners(pending=3),
+    "alerts": Manners(login_status="none", alerts=(SYNC_TYPE_ALERT, UNKNOWN_ALERT)),
+    "all of it": Manners(
+        challenged=True,
+        message_size=4_096,
+        longest_value=7,
+        opens_in_parts=True,
+        pending=1,
+        login_status="others",
+        alerts=(SYNC_TYPE_ALERT, UNKNOWN_ALERT),
+    ),
+}
+
+
+@pytest.mark.parametrize("scheme", ["syncml:auth-md5", "syncml:auth-basic"])
+@pytest.mark.parametrize("name", MANNERS)
+def test_a_bridge_understands_all_manners(
+    served: Any, state_dir: Path, http: httpx2.Client, name: str, scheme: str
+) -> None:
+    """However a device speaks, the bridge knows the same of it afterwards, and says nothing before its Final."""
+    manners = MANNERS[name]
+    wire: list[tuple[bytes, bytes]] = []
+    pc = enrolled(served, state_dir, http, offers=offers(60), manners=manners, wire=wire, scheme=scheme)
+    report = pc.check_in(NOW)
+    assert report.ok, report
+    told = installable(served, http, pc)
+    assert {row["state"] for row in told.values()} == {"installable"}
+    assert {row["revision_number"] for row in told.values()} == {200}
+    assert len(told) == 60
+    longest = manners.message_size or MESSAGE_SIZE + 2_000
+    for body, reply in wire:
+        request, answer = read_message(body), read_message(reply)
+        assert len(body) <= longest
+        assert answer.final is (request.final or answer.commands[0].data in {"401", "407"})  # type: ignore[union-attr]
+        if not answer.final:
+            alerts = [each.data for each in answer.commands if isinstance(each, Alert)]
+            assert alerts == ["1222"]
+            assert all(isinstance(each, (Alert, Status)) for each in answer.commands)
+
+
+def test_long_values_come_in_chunks(served: Any, state_dir: Path, http: httpx2.Client) -> None:
+    """LastSuccessfulScanTime in chunks of six characters: 213 for each but the last, and the whole arrives."""
+    wire: list[tuple[bytes, bytes]] = []
+    pc = enrolled(served, state_dir, http, manners=Manners(longest_value=6), wire=wire)
+    assert pc.check_in(NOW).ok
+    items = [
+        item
+        for body, _ in wire
+        for each in read_message(body).commands
+        if isinstance(each, Results)
+        for item in each.items
+        if item.source == Location(f"{UPDATE}/LastSuccessfulScanTime")
+    ]
+    assert [item.data for item in items] == ["2026-1", "1-21T1", "2:00:0", "0Z"]
+    assert [item.more_data for item in items] == [True, True, True, False]
+    answers = [
+        each.data
+        for _, reply in wire
+        for each in read_message(reply).commands
+        if isinstance(each, Status) and each.cmd == "Results"
+    ]
+    assert answers == ["213"] * 3
+    api = served.api(http)
+    (known,) = [each for each in api.every("/devices") if each["device_id"] == pc.device_id]
+    assert api.get(f"/devices/{known['id']}")["last_scan_time"] == "2026-11-21T12:00:00Z"
+
+
+def test_alerts_are_answered_one_by_one(served: Any, state_dir: Path, http: httpx2.Client) -> None:
+    """What the bridge knows gets 200, a client event nobody knows 406; who is logged on is kept."""
+    wire: list[tuple[bytes, bytes]] = []
+    manners = Manners(login_status="others", alerts=(SYNC_TYPE_ALERT, UNKNOWN_ALERT))
+    pc = enrolled(served, state_dir, http, manners=manners, wire=wire)
+    assert pc.check_in(NOW).ok
+    statuses = [
+        (each.cmd, each.data) for each in read_message(wire[0][1]).commands if isinstance(each, Status)
+    ]
+    assert statuses == [
+        ("SyncHdr", "212"), ("Alert", "200"), ("Alert", "200"), ("Alert", "200"), ("Alert", "406"),
+        ("Replace", "200"),
+    ]  # fmt: skip
+
+
+def test_a_user_who_leaves_is_told_nothing_more(served: Any, state_dir: Path, http: httpx2.Client) -> None:
+    """The unenrolment alert stands in one package 1; the bridge takes note and sends no command."""
+    pc = enrolled(served, state_dir, http)
+    report = pc.check_in(NOW, alerts=(UNENROL_ALERT,))
+    assert (report.end, report.messages, report.commands) == (SessionEnd.COMPLETE, 1, ())
+
+
+@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_session_is_broken_off_and_begun_anew(
+    served: Any, state_dir: Path, http: httpx2.Client, after: int, *, heard: bool
+) -> None:
+    """Whether the last answer was carried out or not: the next session comes to the same."""
+    pc = enrolled(served, state_dir, http)
+    report = pc.check_in(NOW, interruption=Interruption(after, heard))
+    if report.messages == 2 and heard:
+        assert report.end is SessionEnd.COMPLETE  # that answer had no command: nothing was left to break off
+    else:
+        assert (report.end, report.messages, report.ok) == (SessionEnd.ABANDONED, after, False)
+    assert pc.check_in(NOW).ok
+    assert len(installable(served, http, pc)) == 3
+
+
+def test_a_reboot_begins_with_session_0_and_what_is_stored(
+    served: Any, state_dir: Path, http: httpx2.Client
+) -> None:
+    """What was not saved is gone, what waited for a restart is installed, and the bridge takes "0" again."""
+    pc = enrolled(served, state_dir, http, offers=[replace(offers(1)[0], needs_reboot=True)])
+    assert [pc.check_in(NOW).session_id for _ in range(2)] == ["0", "1"]
+    pc.windows.hurry(NOW)
+    pc.save()
+    pc.windows.set_policy("AllowAutoUpdate", "3", NOW)
+    before = pc.record
+    pc.reboot(NOW)
+    assert pc.windows.state.policies == {}
+    assert [job.update.update_id for job in pc.windows.installed()] == [offers(1)[0].update_id]
+    assert pc.record.nonce == before.nonce
+    assert DeviceStore(state_dir).load(pc.device_id) == pc.record
+    report = pc.check_in(NOW)
+    assert (report.end, report.session_id) == (SessionEnd.COMPLETE, "0")
+    assert {row["state"] for row in installable(served, http, pc).values()} == {"installed"}
 
 
 # --- against a server that does as it is told -----------------------------------------------------------
@@ -409,7 +547,36 @@ def test_one_large_list_is_cut_and_small_ones_share_a_message(
     items = [item for each in results for part in each if part.cmd_ref == "2" for item in part.items]
     assert len(items) == 1 + 500 * 3
     assert {part.msg_ref for each in results for part in each} == {"1"}
-    assert [part.cmd_ref for part in results[-1]][-2:] == ["3", "4"]
+    assert [part.cmd_ref for part in [each for each in results if each][-1]][-2:] == ["3", "4"]
+
+
+def test_the_end_of_an_object_that_is_missed_is_taken_note_of(
+    scripted: Any, state_dir: Path, http: httpx2.Client
+) -> None:
+    """Alert 1225 is answered 200, unlike alerts that would ask a user."""
+    scripted.script += [respond(Alert("2", "1225"), Alert("3", "1100")), respond()]
+    report = device(state_dir, scripted.url, http).check_in(NOW)
+    assert [each.status for each in report.commands] == [200, 406]
+
+
+def test_a_package_goes_on_after_a_command_in_between(
+    scripted: Any, state_dir: Path, http: httpx2.Client
+) -> None:
+    """A server that speaks too early is answered in the same package, after what was to be said before."""
+    manners = Manners(pending=2)
+    scripted.script += [
+        respond(get("2", f"{UPDATE}/DeferUpgrade")), respond(Alert("2", "1225")), respond(Alert("2", "1222")),
+        respond(Alert("2", "1222")), respond(Alert("2", "1222")), respond(Alert("2", "1222")), respond(),
+    ]  # fmt: skip
+    report = device(state_dir, scripted.url, http, manners=manners).check_in(NOW)
+    assert (report.end, report.messages) == (SessionEnd.COMPLETE, 7)
+    sent = [read_message(body) for _, _, body in scripted.requests]
+    assert [message.final for message in sent] == [True, *[False] * 5, True]
+    refs = [
+        [each.cmd_ref for each in message.commands if isinstance(each, Status)][1:] for message in sent[1:]
+    ]
+    assert refs == [[], [], ["2"], [], [], ["2"]]
+    assert all(message.commands[0].data == "200" for message in sent[1:])  # type: ignore[union-attr]
 
 
 def test_time_passes_before_a_session(scripted: Any, state_dir: Path, http: httpx2.Client) -> None:

@@ -83,6 +83,43 @@ def test_only_some_talk_at_a_time() -> None:
     assert 1 < counter["most"] <= 16
 
 
+def test_more_may_talk_at_a_time() -> None:
+    """Where sessions mostly wait, more threads do not."""
+    counter: Counter[str] = Counter()
+    phones = [Phone(takes=0.1, at_once=counter) for _ in range(40)]
+    run(phones, Polling(interval=0.1, sessions=1, at_once=30))
+    assert counter["most"] > 16
+
+
+def test_after_the_duration_no_session_begins() -> None:
+    """Those under way end; how many there were is the devices' business."""
+    phones = [Phone(takes=0.05) for _ in range(3)]
+    start = time.monotonic()
+    result = run(phones, Polling(interval=0.01, duration=0.3))
+    assert 0.3 <= time.monotonic() - start < 5
+    assert result.sessions == sum(phone.sessions for phone in phones) > 3
+
+
+def test_a_session_may_be_something_else_than_a_check_in() -> None:
+    """What a device does when it is due is the caller's to say."""
+    phones = [Phone(), Phone()]
+
+    def session(device: Any, now: datetime) -> SessionReport:
+        assert now == NOW
+        return SessionReport(device.name, "0", SessionEnd.ABANDONED, 1, 0, ())
+
+    result = poll(
+        phones,  # type: ignore[arg-type]
+        Polling(interval=0.01, sessions=2),
+        clock=lambda: NOW,
+        tell=lambda *_: None,
+        stop=threading.Event(),
+        session=session,
+    )
+    assert (result.sessions, result.failed) == (4, 4)
+    assert [phone.sessions for phone in phones] == [0, 0]
+
+
 def test_the_interval_is_kept_but_not_to_the_second() -> None:
     """Pauses are near the interval and differ from device to device."""
     pauses: list[float] = []
@@ -115,7 +152,7 @@ def test_a_failure_is_tried_again_sooner() -> None:
 
 def test_repeated_failures_are_tried_less_often() -> None:
     """5 s, 10 s, 20 s, up to the interval; a success goes back to the interval."""
-    arithmetic = _Round([], Polling(interval=60), lambda: NOW, lambda *_: None)
+    arithmetic = _Round([], Polling(interval=60), lambda: NOW, lambda *_: None, Phone.check_in)  # type: ignore[arg-type]
     found = [arithmetic._pause(_Turn(Phone(), failures=failures)) for failures in range(7)]  # type: ignore[arg-type]
     for pause, expected in zip(found, [60, 5, 10, 20, 40, 60, 60], strict=True):
         assert pause == pytest.approx(expected, rel=0.1)
