@@ -165,8 +165,16 @@ def test_an_interrupted_story_did_not_hold(
 @pytest.mark.e2e
 def test_ctrl_c_leaves_no_process_and_no_files(tmp_path: Path) -> None:
     """An interrupt while the bridge is up: the child is gone, and so is the temporary directory."""
+    # A suite that runs in the background of a shell hands SIGINT on as ignored; a person's terminal does not.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     process = subprocess.Popen(
-        [sys.executable, "-c", "from mdm.cli import main; raise SystemExit(main())", "demo", "--once"],
+        [
+            sys.executable,
+            "-c",
+            f"{heard}; from mdm.cli import main; raise SystemExit(main())",
+            "demo",
+            "--once",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -326,7 +326,12 @@ def test_serve_upstream_serves_until_interrupted() -> None:
         threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,)).start()
 
     before = signal.getsignal(signal.SIGTERM)
-    serve_upstream(port=0, seed=3, announce=announce)
+    # A suite that runs in the background of a shell has inherited SIGINT as ignored.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        serve_upstream(port=0, seed=3, announce=announce)
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
     assert "(seed 3)" in seen[0]
     assert signal.getsignal(signal.SIGTERM) is before
 
