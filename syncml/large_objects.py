@@ -34,8 +34,10 @@ class Chunk:
     """What the first chunk announced; octets in the specification, characters with some senders."""
     format: str | None
     type: str | None
-    data: str
-    """What has come so far."""
+    parts: tuple[str, ...]
+    """What has come so far; joined once, at the end, for a message may hold thousands of chunks."""
+    length: int
+    """Characters in `parts`."""
     owner: int | None = None
     """The caller's mark of what the object belongs to."""
     refusal: int | None = None
@@ -50,7 +52,8 @@ class Chunk:
             "size": self.size,
             "format": self.format,
             "type": self.type,
-            "data": self.data,
+            "parts": list(self.parts),
+            "length": self.length,
             "owner": self.owner,
             "refusal": self.refusal,
         }
@@ -58,7 +61,7 @@ class Chunk:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Chunk:
         """Read what `to_json` wrote."""
-        return cls(**value)
+        return cls(**{**value, "parts": tuple(value["parts"])})
 
     def belongs(self, verb: str, item: Item) -> bool:
         """True if `item` of a command `verb` can be the next chunk of this object."""
@@ -67,13 +70,14 @@ class Chunk:
     def whole(self) -> Item | None:
         """The object as one Item, or None if it was refused or is not as long as announced."""
         # RepPro counts octets of the data as sent; samples count characters. Either proves completeness.
-        if self.refusal is not None or self.size not in {len(self.data.encode()), len(self.data)}:
+        data = "".join(self.parts)
+        if self.refusal is not None or self.size not in {len(data.encode()), len(data)}:
             return None
         return Item(
             source=None if self.source is None else Location(self.source),
             target=None if self.target is None else Location(self.target),
             meta=Meta(format=self.format, type=self.type),
-            data=self.data,
+            data=data,
         )
 
 
@@ -133,6 +137,7 @@ def _begin(verb: str, item: Item, owner: int | None) -> Chunk:
         refusal = StatusCode.SIZE_REQUIRED
     elif meta.size > MAX_OBJECT:
         refusal = StatusCode.REQUESTED_SIZE_TOO_BIG
+    data = (item.data or "") if refusal is None else ""
     return Chunk(
         verb=verb,
         source=_uri(item.source),
@@ -140,7 +145,8 @@ def _begin(verb: str, item: Item, owner: int | None) -> Chunk:
         size=meta.size or 0,
         format=meta.format,
         type=meta.type,
-        data=(item.data or "") if refusal is None else "",
+        parts=(data,),
+        length=len(data),
         owner=owner,
         refusal=None if refusal is None else int(refusal),
     )
@@ -149,10 +155,11 @@ def _begin(verb: str, item: Item, owner: int | None) -> Chunk:
 def _add(chunk: Chunk, item: Item) -> Chunk:
     if chunk.refusal is not None:
         return chunk
-    data = chunk.data + (item.data or "")
-    if len(data) > MAX_OBJECT:
-        return replace(chunk, data="", refusal=int(StatusCode.REQUESTED_SIZE_TOO_BIG))
-    return replace(chunk, data=data)
+    data = item.data or ""
+    length = chunk.length + len(data)
+    if length > MAX_OBJECT:
+        return replace(chunk, parts=(), length=0, refusal=int(StatusCode.REQUESTED_SIZE_TOO_BIG))
+    return replace(chunk, parts=(*chunk.parts, data), length=length)
 
 
 def _uri(location: Location | None) -> str | None:

@@ -21,6 +21,8 @@ class Limits:
     """Open elements at any point."""
     elements: int = 20_000
     """Elements in the document: about 6,000 leaves of `?list=StructData`."""
+    commands: int = 2_000
+    """Commands in the SyncBody or in one Atomic or Sequence: each costs a Status, thirty times `<A/>`."""
     attributes: int = 16
     """Attributes on one element (namespace declarations not counted)."""
     name: int = 256

@@ -41,7 +41,7 @@ from syncml.namespaces import METINF_LIKE, ORIGINAL_ERROR, SYNCML_LIKE
 from syncml.xmltree import SPACE, Element, parse, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["read_fragment", "read_message"]
 
@@ -102,7 +102,9 @@ def _body(body: Element, limits: Limits) -> tuple[tuple[Command, ...], bool]:
     return _commands(rest, limits), "Final" in found
 
 
-def _commands(elements: Iterable[Element], limits: Limits) -> tuple[Command, ...]:
+def _commands(elements: list[Element], limits: Limits) -> tuple[Command, ...]:
+    if len(elements) > limits.commands:
+        raise LimitExceeded(f"{len(elements)} commands in one place, more than {limits.commands}")
     return tuple([_command(element, limits) for element in elements])
 
 

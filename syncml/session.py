@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_COMMANDS",
     "MAX_HELD_CHARS",
+    "MAX_ODDITIES",
     "OPEN_PHASES",
     "TRANSITIONS",
     "AlertEvent",
@@ -84,6 +85,9 @@ _HEADER_ALLOWANCE: Final = 2_048
 
 MAX_HELD_CHARS: Final = 8 * 1024 * 1024
 """Characters of Results kept while a package is still arriving: 16 messages of the largest size."""
+
+MAX_ODDITIES: Final = 50
+"""Sentences for the log of one message; the rest is counted in one more."""
 
 _MAX_ID: Final = 64
 """Characters in a SessionID; Windows uses 4 bytes (MS-MDM 2.2.4.1), others more."""
@@ -297,7 +301,7 @@ class Reception:
     unenrolling: bool = False
     """True: the user has left management; commands are useless."""
     broken: tuple[Chunk, ...] = ()
-    """Large objects that broke off: while the package goes on, the reply tells each with Alert 1225."""
+    """Large objects that broke off: while the package goes on, the reply tells the first with Alert 1225."""
     oddities: tuple[str, ...] = ()
     """Sentences for the log: answers to nothing we asked, and the like."""
 
@@ -375,7 +379,7 @@ def receive(state: ServerState | None, message: Message) -> Reception:
             for alert in reading.alerts
         ),
         broken=tuple(reading.broken),
-        oddities=tuple(reading.oddities),
+        oddities=reading.oddities(),
     )
 
 
@@ -401,7 +405,8 @@ class _Reading:
         self.statuses: list[Status] = []
         self.alerts: list[AlertEvent] = []
         self.device_info: list[tuple[str, str]] = []
-        self.oddities: list[str] = []
+        self.odd: list[str] = []
+        self.unsaid = 0
         self.aborted = False
 
     def in_flight(self) -> tuple[_Sent, ...]:
@@ -409,10 +414,20 @@ class _Reading:
             replace(sent, items=tuple(items)) for sent, items in zip(self.sent, self.items, strict=True)
         )
 
+    def oddities(self) -> tuple[str, ...]:
+        more = (f"{self.unsaid} more oddities are not listed",) if self.unsaid else ()
+        return (*self.odd, *more)
+
+    def _odd(self, sentence: str) -> None:
+        if len(self.odd) < MAX_ODDITIES:
+            self.odd.append(sentence)
+        else:
+            self.unsaid += 1
+
     def held(self) -> int:
         errors = sum(len(sent.original_error or "") for sent in self.sent)
         parts = (_parts(item) for items in self.items for item in items)
-        open_ = len(self.chunk.data) if self.chunk is not None else 0
+        open_ = self.chunk.length if self.chunk is not None else 0
         # 64: what an item costs beside its text
         return errors + open_ + sum(64 + sum(len(part or "") for part in item) for item in parts)
 
@@ -434,7 +449,7 @@ class _Reading:
 
     def _break(self, chunk: Chunk) -> None:
         self.broken.append(chunk)
-        self.oddities.append(f"{chunk.verb} of {(chunk.source or '')[:64]!r} broke off")
+        self._odd(f"{chunk.verb} of {(chunk.source or '')[:64]!r} broke off")
         self._spoil(chunk.owner)
 
     def _spoil(self, index: int | None) -> None:
@@ -474,7 +489,7 @@ class _Reading:
         try:
             code = AlertCode(int(alert.data))
         except ValueError:
-            self.oddities.append(f"Alert {alert.data[:16]!r} is none that OMA DM 1.2 on Windows has")
+            self._odd(f"Alert {alert.data[:16]!r} is none that OMA DM 1.2 on Windows has")
             return StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
         items, chunk_code = self.join(alert)
         if chunk_code is not None:
@@ -510,12 +525,10 @@ class _Reading:
             return
         index = self._find(status.msg_ref, status.cmd_ref, absent="")
         if index is None:
-            self.oddities.append(
-                f"Status for {status.cmd[:16]!r} CmdRef {status.cmd_ref[:16]!r}: nothing is in flight"
-            )
+            self._odd(f"Status for {status.cmd[:16]!r} CmdRef {status.cmd_ref[:16]!r}: nothing is in flight")
             return
         if not (status.data.isascii() and status.data.isdigit() and len(status.data) <= 4):  # noqa: PLR2004 - RepPro codes have at most four digits
-            self.oddities.append(f"Status CmdRef {status.cmd_ref[:16]!r} has no status code")
+            self._odd(f"Status CmdRef {status.cmd_ref[:16]!r} has no status code")
             return
         self.sent[index] = replace(
             self.sent[index], status=int(status.data), original_error=status.original_error
@@ -528,7 +541,7 @@ class _Reading:
         if index is None:
             index = self._find_by_uri(named)
         if index is None:
-            self.oddities.append(f"Results CmdRef {results.cmd_ref[:16]!r}: nothing is in flight")
+            self._odd(f"Results CmdRef {results.cmd_ref[:16]!r}: nothing is in flight")
             return
         items, chunk_code = self.join(replace(results, items=named), index)
         self.items[index].extend(_kept_item(*_parts(item)) for item in items)
@@ -585,7 +598,8 @@ def respond(
         body.append(Alert(cmd_id=str(len(body) + 1), data=str(int(AlertCode.SESSION_ABORT))))
     elif not reception.turn:
         event = Event.MORE
-        body.extend(_no_end_of_data(reception.broken, len(body) + 1))
+        # more than one is hostile already: the reply stays one that a device could read
+        body.extend(_no_end_of_data(reception.broken[:MAX_COMMANDS], len(body) + 1))
         body.append(Alert(cmd_id=str(len(body) + 1), data=str(int(AlertCode.NEXT_MESSAGE))))
     else:
         room = _room(state, body)

@@ -1,4 +1,6 @@
-"""Client against server over bytes: messages are lost and repeated, processes restart, nothing is done twice.
+"""Client against server over bytes: messages are lost, late and repeated, processes restart, nothing is done twice.
+
+`BRIDGE_DIALOGUE_RUNS` and `BRIDGE_DIALOGUE_STEPS` make it longer than the 100 runs of 30 steps of the suite.
 
 The service around the server is modelled in the few lines that the protocol asks of it: replies are kept by
 (SessionID, MsgID), a session that does not go on must authenticate, and an open one is then abandoned.
@@ -7,6 +9,7 @@ The service around the server is modelled in the few lines that the protocol ask
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 SERVER: Final = "https://mdm.example.test/omadm"
 DEVICE: Final = "B5B954E81FBCB94EB79BD08BE625F4EE"
 USER, PASSWORD = "Bruce2", "OhBehave"
+RUNS: Final = int(os.environ.get("BRIDGE_DIALOGUE_RUNS", "100"))
+STEPS: Final = int(os.environ.get("BRIDGE_DIALOGUE_STEPS", "30"))
 
 
 class Server:
@@ -116,6 +121,7 @@ class Device:
         assert self.state is not None
         message = read_message(reply)
         turn = client.receive(self.state, message)
+        assert message.final is (turn.verdict is not client.Verdict.NEXT)
         self.outbox = b""
         if turn.next_nonce is not None:
             self.nonce = turn.next_nonce
@@ -193,6 +199,8 @@ class Dialogue:
         self.given: list[Request] = []
         self.seen: list[tuple[bytes, bytes]] = []
         """Messages of this session that were accepted, with the replies they got."""
+        self.late: list[bytes] = []
+        """Messages that are still on their way, while the device has gone on to others or sends them again."""
 
     def step(self, kind: str, number: int) -> None:
         """Let one thing happen; `number` decides about its details."""
@@ -202,13 +210,18 @@ class Dialogue:
             self.restart()
         elif kind == "repeat" and self.seen:
             self.repeat(*self.seen[number % len(self.seen)])
+        elif kind == "delay" and self.device.outbox:
+            self.late.append(self.device.outbox)
+        elif kind == "overtake" and self.late:
+            # any of them: the order in which they were sent says nothing about the order in which they come
+            self.arrive(self.late.pop(number % len(self.late)))
         elif kind == "begin" or not self.device.outbox:
             self.seen = []
             self.device.begin(authenticate=number % 2 == 0)
         elif kind == "lose reply":
-            self.deliver()
+            self.deliver(self.device.outbox)
         else:
-            self.device.take(self.deliver(), spread=kind == "spread", silent=number == 0)
+            self.device.take(self.deliver(self.device.outbox), spread=kind == "spread", silent=number == 0)
 
     def give(self, number: int, verb: str) -> None:
         """The service wants something more of the device."""
@@ -230,11 +243,29 @@ class Dialogue:
         assert self.server.handle(body) == reply
         assert (self.server.session, self.server.queue, self.server.answers) == before
 
-    def deliver(self) -> bytes:
-        """Bring the device's message to the server, whether or not the reply will arrive."""
-        body = self.device.outbox
+    def arrive(self, body: bytes) -> None:
+        """A late message arrives, and no one waits for its reply: only credentials or its turn give it effect."""
+        before = (self.server.session, list(self.server.queue), list(self.server.answers), self.server.nonces)
+        header = read_message(body).header
+        session = self.server.session
+        known = f"{header.session_id} {header.msg_id}" in self.server.replies
+        its_turn = (
+            session is not None
+            and session.phase in OPEN_PHASES
+            and session.session_id == header.session_id
+            and session.device_msg_id + 1 == int(header.msg_id)
+        )
+        expected = not known and (header.cred is not None or its_turn)
+        reply = self.deliver(body)
+        after = (self.server.session, self.server.queue, self.server.answers, self.server.nonces)
+        accepted = reply in self.server.replies.values()
+        assert expected or after == before
+        assert accepted or after == before
+
+    def deliver(self, body: bytes) -> bytes:
+        """Bring a message to the server, whether or not the reply will arrive."""
         reply = self.server.handle(body)
-        if reply in self.server.replies.values():
+        if reply in self.server.replies.values() and (body, reply) not in self.seen:
             self.seen.append((body, reply))
         return reply
 
@@ -259,16 +290,18 @@ KINDS: Final = (
     *("spread",) * 4,
     *("lose reply",) * 2,
     *("repeat",) * 2,
+    *("delay",) * 2,
+    *("overtake",) * 2,
     *("restart",) * 2,
     *("give",) * 2,
     "begin",
 )
 
 
-@settings(max_examples=100)
-@given(st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 9)), min_size=30, max_size=30))
+@settings(max_examples=RUNS)
+@given(st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 9)), min_size=STEPS, max_size=STEPS))
 def test_every_request_is_answered_once_or_known_to_be_unanswered(steps: list[tuple[str, int]]) -> None:
-    """After any 30 steps of talk, loss, repetition and restart no request is lost, doubled or misreported."""
+    """After any steps of talk, loss, delay, repetition and restart no request is lost, doubled or misreported."""
     dialogue = Dialogue()
     dialogue.give(5, "Get")
     for kind, number in steps:
@@ -293,3 +326,43 @@ def test_a_whole_session_without_trouble() -> None:
     assert server.session.phase not in OPEN_PHASES
     assert [read_message(body).final for body in sent] == [True] * 3 + [False] * 6 + [True] * 2
     assert device.nonce == b"nonce 1"
+
+
+def test_a_late_opening_is_refused_once_its_nonce_is_used() -> None:
+    """Package 1 of a session the device gave up arrives in the middle of the next one, and changes nothing."""
+    dialogue = Dialogue()
+    dialogue.give(4, "Get")
+    dialogue.device.begin(authenticate=False)
+    dialogue.device.take(dialogue.deliver(dialogue.device.outbox), spread=False, silent=False)
+    late = dialogue.device.outbox  # with credentials, and never delivered
+    dialogue.device.begin(authenticate=True)
+    dialogue.device.take(dialogue.deliver(dialogue.device.outbox), spread=True, silent=False)
+    before = dialogue.server.session
+    assert before is not None
+    assert len(before.sent) == 3
+    reply = read_message(dialogue.server.handle(late))
+    assert isinstance(reply.commands[0], Status)
+    assert reply.commands[0].data == "401"
+    assert dialogue.server.session == before
+    dialogue.arrive(late)
+    dialogue.check()
+
+
+def test_a_late_opening_that_overtakes_its_successor() -> None:
+    """It opens a session that no one goes on with; the device's own is challenged with the new nonce, and goes on."""
+    dialogue = Dialogue()
+    dialogue.give(2, "Get")
+    dialogue.device.nonce = b"nonce 0"
+    dialogue.device.begin(authenticate=True)
+    dialogue.step("delay", 0)
+    dialogue.device.begin(authenticate=True)
+    dialogue.step("overtake", 0)
+    assert dialogue.server.session is not None
+    assert dialogue.server.session.session_id == "0"
+    assert dialogue.server.queue == []
+    dialogue.give(1, "Exec")
+    while dialogue.device.outbox:
+        dialogue.step("exchange", 1)
+    assert dialogue.server.session.session_id == "1"
+    assert [answer.status for answer in dialogue.server.answers] == [None, None, 500]
+    dialogue.check()

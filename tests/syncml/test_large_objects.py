@@ -40,7 +40,7 @@ def test_the_first_chunk_is_kept() -> None:
     joined = join(None, "Results", [Item(source=B), first("one", 6)], owner=3)
     assert joined.items == (Item(source=B),)
     assert joined.code is StatusCode.CHUNKED_ITEM_ACCEPTED
-    assert joined.open == Chunk("Results", "./A", None, 6, "chr", "text/plain", "one", owner=3)
+    assert joined.open == Chunk("Results", "./A", None, 6, "chr", "text/plain", ("one",), 3, owner=3)
 
 
 def test_the_last_chunk_makes_the_object() -> None:
@@ -100,7 +100,7 @@ def test_an_object_that_grows_past_the_bound_is_dropped() -> None:
     joined = join(joined.open, "Results", [Item(source=A, data="x", more_data=True)])
     assert joined.code is StatusCode.REQUESTED_SIZE_TOO_BIG
     assert joined.open is not None
-    assert joined.open.data == ""
+    assert (joined.open.parts, joined.open.length) == ((), 0)
 
 
 def test_something_new_breaks_it() -> None:

@@ -16,6 +16,7 @@ def test_the_defaults_are_the_published_ones() -> None:
         "bytes": 524_288,
         "depth": 32,
         "elements": 20_000,
+        "commands": 2_000,
         "attributes": 16,
         "name": 256,
         "text": 262_144,

@@ -519,6 +519,16 @@ def test_the_limits_given_are_the_limits_kept(read: Callable[[bytes, Limits], ob
         read(document, replace(DEFAULT_LIMITS, bytes=len(document) - 1))
 
 
+@pytest.mark.parametrize("group", ["{}", "<Atomic>{}</Atomic>", "<Sequence><Atomic>{}</Atomic></Sequence>"])
+def test_commands_are_counted_where_they_stand(group: str) -> None:
+    """A body or group may hold so many commands and not one more; Final is none."""
+    limits = replace(DEFAULT_LIMITS, commands=3)
+    document = f"<SyncBody>{group}<Final/></SyncBody>"
+    read_fragment(document.format("<Map/>" * 3).encode(), limits)
+    with pytest.raises(LimitExceeded, match="4 commands in one place, more than 3"):
+        read_fragment(document.format("<Map/>" * 4).encode(), limits)
+
+
 # --- fuzz -----------------------------------------------------------------------------------------------
 
 _TAGS = re.compile(rb"(<[^>]*>)")

@@ -37,6 +37,7 @@ from syncml.messages import (
 )
 from syncml.session import (
     MAX_COMMANDS,
+    MAX_ODDITIES,
     OPEN_PHASES,
     TRANSITIONS,
     AlertEvent,
@@ -52,7 +53,7 @@ from syncml.session import (
     respond,
 )
 from syncml.status import StatusCode
-from syncml.writer import write_message
+from syncml.writer import write_command, write_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -393,7 +394,7 @@ def test_our_messages_are_counted_on_their_own() -> None:
     assert reply.header.msg_id == "2"
     reply, state = answered(state, said(msg_id="8"), GET_SCAN)
     assert reply.header.msg_id == "3"
-    assert (state.server_msg_id, state.device_msg_id) == (3, 8)
+    assert (state.session_id, state.server_msg_id, state.device_msg_id) == ("7", 3, 8)
 
 
 # --- what a device says of itself -----------------------------------------------------------------------
@@ -606,6 +607,11 @@ def test_items_keep_what_a_tree_reader_needs() -> None:
     assert reception.answers[0].items == (leaf(SCAN, "1", meta=Meta(format="int")), Item())
 
 
+def test_a_code_may_have_four_digits() -> None:
+    """Codes of the application ranges (1100-1599) are codes."""
+    assert heard(in_flight(POLICY), status("2", 1234, cmd="Replace")).answers == (Answer(POLICY, 1234),)
+
+
 def test_a_second_status_replaces_the_first() -> None:
     """In progress (101) is followed by the outcome, and the outcome counts."""
     reception = heard(in_flight(POLICY), status("2", 101, cmd="Replace"), status("2", cmd="Replace"))
@@ -739,6 +745,14 @@ def test_an_object_that_breaks_off_is_told_with_1225() -> None:
     assert receive(state, said(msg_id="4")).answers == (Answer(GET_LIST, None),)
 
 
+def test_1225_names_the_target_of_what_broke_off() -> None:
+    """An object that was addressed by Target is named by Target."""
+    half = Item(target=Location("./DevInfo/Man"), meta=Meta(size=9), data="half", more_data=True)
+    other = Item(target=Location("./DevInfo/Mod"), data="x")
+    reply, _ = answered(None, said(Replace("2", (half, other)), final=False))
+    assert reply.commands[-2] == Alert("3", "1225", items=(Item(target=Location("./DevInfo/Man")),))
+
+
 def test_a_keep_alive_between_two_chunks_breaks_nothing() -> None:
     """A busy device says so in the middle of an object, and then goes on with it."""
     state = in_flight(GET_LIST)
@@ -834,6 +848,34 @@ def test_errors_count_towards_the_bound(monkeypatch: pytest.MonkeyPatch) -> None
     assert heard(in_flight(ADD), long, final=False).overflow
 
 
+def test_oddities_are_bounded() -> None:
+    """A message of nothing but answers to nothing writes 50 sentences and a count, not thousands."""
+    none_in_flight = [status(str(n)) for n in range(2, 102)]
+    oddities = heard(in_flight(), *none_in_flight[:MAX_ODDITIES]).oddities
+    assert len(oddities) == MAX_ODDITIES
+    more = heard(in_flight(), *none_in_flight).oddities
+    assert more == (*oddities, "50 more oddities are not listed")
+
+
+def test_broken_objects_are_told_in_bounds() -> None:
+    """Of hundreds of objects begun in one message the reply names the first ones, and then asks for the next."""
+    items = [
+        Item(source=Location(f"./{n}"), meta=Meta(size=9), data="x", more_data=True)
+        for n in range(MAX_COMMANDS + 2)
+    ]
+    reply, _ = answered(in_flight(GET_LIST), said(results("2", *items), msg_id="2", final=False))
+    told = [each.data for each in reply.commands if isinstance(each, Alert)]
+    assert told == ["1225"] * MAX_COMMANDS + ["1222"]
+
+
+def test_the_bound_itself_is_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package is aborted when it passes the bound, not when it reaches it."""
+    message = (status("2"), results("2", leaf("./A", "x" * 33)))
+    for bound, overflow in ((100, False), (99, True)):
+        monkeypatch.setattr(syncml.session, "MAX_HELD_CHARS", bound)
+        assert heard(in_flight(GET_LIST), *message, final=False).overflow is overflow
+
+
 def test_a_package_that_ends_is_taken_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is for what must be kept: with Final everything is handed over."""
     monkeypatch.setattr(syncml.session, "MAX_HELD_CHARS", 10)
@@ -885,6 +927,16 @@ def test_messages_fit_the_device(max_msg_size: int, lengths: list[int], alerts: 
         assert sent
         message = said(msg_id=str(state.device_msg_id + 1))
     assert delivered == requests
+
+
+def test_a_message_may_be_filled_to_the_last_octet() -> None:
+    """A command that fits exactly goes out with the others; with one octet less it waits."""
+    requests = [GET_SCAN, ADD]
+    whole, _ = answered(None, said(), *requests)
+    size = 2_048 + sum(len(write_command(each).encode()) for each in whole.commands)
+    for octets, expected in ((size, 2), (size - 1, 1)):
+        message = said(meta=Meta(max_msg_size=octets))
+        assert respond(receive(None, message), server_uri=SERVER, requests=requests)[2] == expected
 
 
 def test_a_command_larger_than_the_device_takes_still_goes_out() -> None:
@@ -957,8 +1009,9 @@ def test_a_refusal_answers_every_command_alike(code: StatusCode, chal: Chal | No
         ("5", "Put", text),
     ]
     assert [each.cmd_id for each in reply.commands] == ["1", "2", "3", "4", "5", "6"]
+    assert {each.msg_ref for each in reply.commands if isinstance(each, Status)} == {"3"}
     assert reply.final
-    assert reply.header.msg_id == "3"
+    assert (reply.header.session_id, reply.header.msg_id) == ("7", "3")
 
 
 def test_an_unknown_version_is_refused_in_a_known_one() -> None:
@@ -1027,6 +1080,26 @@ packages = st.lists(
 def stored(state: ServerState) -> ServerState:
     """The state after another process has taken it over."""
     return ServerState.from_json(json.loads(json.dumps(state.to_json())))
+
+
+def test_nothing_of_a_state_is_lost_in_storage() -> None:
+    """Every field of the state, of a command in flight and of an item comes back from JSON as it was."""
+    opening = said(meta=Meta(max_msg_size=5000))
+    _, state = answered(None, opening, POLICY, GET_LIST, ADD)
+    failed = replace(status("2", 500, cmd="Replace"), original_error="0x86000002")
+    kept = (leaf(LIST, meta=Meta(format="node")), Item())
+    found = results("3", *kept, leaf("./A", "half", meta=Meta(size=9), more_data=True))
+    _, state = answered(state, said(failed, status("3"), found, msg_id="2", final=False))
+    assert stored(state) == state
+    assert (state.max_msg_size, state.phase) == (5000, Phase.RECEIVING)
+    assert [(each.status, each.original_error) for each in state.sent] == [
+        (500, "0x86000002"),
+        (200, None),
+        (None, None),
+    ]
+    assert state.sent[1].items == kept
+    assert state.chunk is not None
+    assert state.chunk.parts == ("half",)
 
 
 @given(packages)
