@@ -6,7 +6,9 @@ from enum import IntEnum
 
 __all__ = [
     "AAD_USER_TOKEN",
+    "DECLARED_CONFIGURATION",
     "DEVICE_PREP_SYNC",
+    "INSTALL_JOB",
     "KNOWN_CLIENT_EVENTS",
     "KNOWN_GENERIC_ALERTS",
     "LOGIN_STATUS",
@@ -47,6 +49,12 @@ AAD_USER_TOKEN = "com.microsoft/MDM/AADUserToken"  # noqa: S105 - the name of an
 DEVICE_PREP_SYNC = "com.microsoft/MDM/DevicePrepSync"
 """1224: how far device preparation is (MS-MDM 3.2.5.1.6)."""
 
+DECLARED_CONFIGURATION = "com.microsoft.mdm.declaredconfigurationdocuments"
+"""1224: Data is the device's view of its declared configuration documents, as XML."""
+
+INSTALL_JOB = "Reversed-Domain-Name:com.microsoft.mdm.win32csp_install"
+"""1224 or 1226: how an MSI installation of EnterpriseDesktopAppManagement ended."""
+
 KNOWN_CLIENT_EVENTS = frozenset(
     {
         LOGIN_STATUS,
@@ -56,9 +64,11 @@ KNOWN_CLIENT_EVENTS = frozenset(
         DEVICE_PREP_SYNC,
         "com.microsoft/MDM/BootstrapSync",
         "com.microsoft/MDM/OdjSync",
+        DECLARED_CONFIGURATION,
+        INSTALL_JOB,
     }
 )
 """Types of Alert 1224 that are answered 200; any other gets 406 (RepPro 10.4)."""
 
-KNOWN_GENERIC_ALERTS = frozenset({UNENROLL_USER_REQUEST})
+KNOWN_GENERIC_ALERTS = frozenset({INSTALL_JOB, UNENROLL_USER_REQUEST})
 """Types of Alert 1226 that are answered 200; any other gets 415 (DM_Protocol 8.7.2)."""

@@ -33,6 +33,7 @@ def test_a_code_has_its_name(code: int, name: str) -> None:
         ("REQUEST_PENDING", "Reversed-Domain-Name:com.microsoft.mdm.requestpending"),
         ("AAD_USER_TOKEN", "com.microsoft/MDM/AADUserToken"),
         ("DEVICE_PREP_SYNC", "com.microsoft/MDM/DevicePrepSync"),
+        ("DECLARED_CONFIGURATION", "com.microsoft.mdm.declaredconfigurationdocuments"),
         ("UNENROLL_USER_REQUEST", "com.microsoft:mdm.unenrollment.userrequest"),
     ],
 )
@@ -40,3 +41,9 @@ def test_a_type_is_spelt_as_windows_spells_it(name: str, type_: str) -> None:
     """Microsoft mixes slashes, colons and dots; each type is known to exactly one code."""
     assert getattr(alerts, name) == type_
     assert (type_ in KNOWN_CLIENT_EVENTS) != (type_ in KNOWN_GENERIC_ALERTS)
+
+
+def test_an_install_job_comes_with_either_code() -> None:
+    """The end of an MSI installation is told by 1224 or by 1226."""
+    assert alerts.INSTALL_JOB == "Reversed-Domain-Name:com.microsoft.mdm.win32csp_install"
+    assert alerts.INSTALL_JOB in KNOWN_CLIENT_EVENTS & KNOWN_GENERIC_ALERTS
