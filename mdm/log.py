@@ -44,7 +44,7 @@ REDACTED: Final = "[redacted]"
 _WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 """The words of a key in snake_case, kebab-case, dotted.case or camelCase."""
 
-_QUIET: Final = ("httpx2", "httpcore2", "asyncio")
+_QUIET: Final = ("alembic.runtime.migration", "httpx2", "httpcore2", "asyncio")
 """They report each request or connection at INFO: noise beside our own events."""
 
 _SHARED: Final[list[Processor]] = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 from contextlib import contextmanager
@@ -58,8 +57,6 @@ def _serve(args: argparse.Namespace) -> int:
     configure_logging(settings.log_format, settings.log_level)
     with open_database(settings) as database:
         _prepare(database)
-        # Each probe compares revisions, and Alembic would say so each time.
-        logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
         box = SecretBox.from_file(key_file(settings))
         listener = _listen(settings.host, settings.port)
         try:
