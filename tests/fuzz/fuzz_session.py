@@ -10,6 +10,7 @@ from shapes import Choices, message
 from syncml.auth import MD5, Credentials, challenge, credential_hash, verify
 from syncml.errors import RemoteProtocolError
 from syncml.exchange import Request
+from syncml.limits import Limits
 from syncml.messages import Alert, Message, Status
 from syncml.reader import read_message
 from syncml.session import (
@@ -32,6 +33,9 @@ SERVER: Final = "https://dm.bridge.example/omadm"
 SEPARATOR: Final = b"\xff"
 """Between two documents of one input: an octet that UTF-8 never has."""
 MESSAGES: Final = 3
+
+REPLY_LIMITS: Final = Limits(bytes=1 << 22, elements=200_000, commands=10_000)
+"""A message at the limits has a reply beyond them: a Status for each command, and what we have to say."""
 
 KNOWN: Final = Credentials(MD5, "harbour", credential_hash("harbour", "sea wall"), b"tide")
 REQUESTS: Final = (
@@ -98,7 +102,7 @@ def _exchange(state: ServerState | None, heard: Message) -> ServerState:
 
 def _check_reply(heard: Message, reply: Message) -> None:
     """The reply can be read as what was meant, is numbered from 1, and speaks to the sender in its session."""
-    assert read_message(write_message(reply)) == reply
+    assert read_message(write_message(reply), REPLY_LIMITS) == reply
     assert [each.cmd_id for each in reply.commands] == [str(n) for n in range(1, len(reply.commands) + 1)]
     first = reply.commands[0]
     assert isinstance(first, Status)
