@@ -6,33 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from csp.releases import RELEASES
+
 __all__ = ["Build"]
 
 _BUILD: Final = re.compile(r"(?:10\.0\.)?(?P<number>[0-9]{5})(?:\.(?P<ubr>[0-9]{1,5}))?")
 _SINCE: Final = re.compile(r"(?P<release>[^+]+)(?:\+(?P<ubr>[0-9]+))?")
 
-_RELEASES: Final = {
-    "1507": 10240,
-    "1511": 10586,
-    "1607": 14393,
-    "1703": 15063,
-    "1709": 16299,
-    "1803": 17134,
-    "1809": 17763,
-    "1903": 18362,
-    "1909": 18363,
-    "2004": 19041,
-    "20H2": 19042,
-    "21H1": 19043,
-    "21H2": 19044,
-    "22H2": 19045,
-    "Server 2022": 20348,
-    "W11 21H2": 22000,
-    "W11 22H2": 22621,
-    "W11 24H2": 26100,
-    "unreleased": 99999,
-}
-"""The labels `csp.policy.Policy.since` and `csp.tree.Node.since` use, and their builds."""
+_RELEASES: Final = {name: int(build.split(".")[2]) for name, build in RELEASES.items()}
+"""Windows versions by name, and their build numbers."""
 
 _ONE_SERVICING: Final = (
     frozenset({18362, 18363}),
