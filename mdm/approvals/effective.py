@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Select, bindparam, exists, or_, select
-from sqlmodel import SQLModel
 
 from mdm.approvals.decision import Intent, UpdateFacts
-from mdm.storage.tables import ALL_DEVICES
+from mdm.storage.statements import table_of
+from mdm.storage.tables import (
+    ALL_DEVICES,
+    Approval,
+    ApprovalGroup,
+    EulaAcceptance,
+    GroupMember,
+    UpdateRevision,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,12 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["has_approvals", "intents_for_device", "open_eula_classifications", "update_facts"]
 
-_tables = SQLModel.metadata.tables
-_approval = _tables["approval"]
-_approval_group = _tables["approval_group"]
-_member = _tables["group_member"]
-_revision = _tables["update_revision"]
-_acceptance = _tables["eula_acceptance"]
+_approval = table_of(Approval)
+_approval_group = table_of(ApprovalGroup)
+_member = table_of(GroupMember)
+_revision = table_of(UpdateRevision)
+_acceptance = table_of(EulaAcceptance)
 
 _CHUNK = 500
 """Ids in one IN list: below SQLite's and PostgreSQL's bound-parameter limits with room."""

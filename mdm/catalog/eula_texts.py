@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select, update
-from sqlmodel import SQLModel
 
+from mdm.storage.statements import table_of
 from mdm.storage.tables import EulaText
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
-_eula_text = SQLModel.metadata.tables[EulaText.__tablename__]
+_eula_text = table_of(EulaText)
 
 
 @dataclass(frozen=True, slots=True)

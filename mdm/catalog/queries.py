@@ -12,9 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import Text, and_, cast, exists, func, select
-from sqlmodel import SQLModel
 
 from mdm.catalog.store import CLASSIFICATION, VISIBLE_TYPES
+from mdm.storage.statements import table_of
+from mdm.storage.tables import (
+    Category,
+    DeviceUpdate,
+    EulaAcceptance,
+    NeededRevision,
+    RevisionCategory,
+    RevisionRelation,
+    UpdateRevision,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,14 +49,13 @@ _KB: Final = re.compile(r"(?:KB)?([0-9]{1,10})", re.ASCII | re.IGNORECASE)
 _UNSYNCED_ORDER: Final[tuple[SourceState, ...]] = ("queued", "failed", "not_offered")
 """Of several reported revisions of an update without metadata, which one's state is told."""
 
-_tables = SQLModel.metadata.tables
-_revision = _tables["update_revision"]
-_relation = _tables["revision_relation"]
-_revision_category = _tables["revision_category"]
-_category = _tables["category"]
-_acceptance = _tables["eula_acceptance"]
-_needed = _tables["needed_revision"]
-_device_update = _tables["device_update"]
+_revision = table_of(UpdateRevision)
+_relation = table_of(RevisionRelation)
+_revision_category = table_of(RevisionCategory)
+_category = table_of(Category)
+_acceptance = table_of(EulaAcceptance)
+_needed = table_of(NeededRevision)
+_device_update = table_of(DeviceUpdate)
 _newer = _revision.alias("newer")
 
 

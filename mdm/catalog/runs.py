@@ -17,9 +17,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import and_, insert, or_, select, update
-from sqlmodel import SQLModel
 
-from mdm.storage.statements import insert_ignore
+from mdm.storage.statements import insert_ignore, table_of
 from mdm.storage.tables import SyncRun, Upstream
 
 if TYPE_CHECKING:
@@ -49,8 +48,8 @@ STALE_AFTER: Final = timedelta(minutes=5)
 
 Trigger = Literal["schedule", "manual", "command-line"]
 
-_run = SQLModel.metadata.tables[SyncRun.__tablename__]
-_upstream = SQLModel.metadata.tables[Upstream.__tablename__]
+_run = table_of(SyncRun)
+_upstream = table_of(Upstream)
 
 
 class RunLost(Exception):  # noqa: N818 - named for what happened to the run

@@ -14,11 +14,18 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sqlalchemy import bindparam, func, or_, select, update
-from sqlmodel import SQLModel
 
 from mdm.catalog.metadata import ParsedRevision, parse_metadata
-from mdm.storage.statements import insert_ignore
-from mdm.storage.tables import NeededRevision
+from mdm.storage.statements import insert_ignore, table_of
+from mdm.storage.tables import (
+    Category,
+    Eula,
+    EulaText,
+    NeededRevision,
+    RevisionCategory,
+    RevisionRelation,
+    UpdateRevision,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -51,14 +58,13 @@ VISIBLE_TYPES: Final = ("Software", "Driver")
 _CHUNK: Final = 500
 """Ids in one IN list: far below the databases' bounds on parameters."""
 
-_tables = SQLModel.metadata.tables
-_revision = _tables["update_revision"]
-_relation = _tables["revision_relation"]
-_revision_category = _tables["revision_category"]
-_category = _tables["category"]
-_eula = _tables["eula"]
-_eula_text = _tables["eula_text"]
-_needed = _tables[NeededRevision.__tablename__]
+_revision = table_of(UpdateRevision)
+_relation = table_of(RevisionRelation)
+_revision_category = table_of(RevisionCategory)
+_category = table_of(Category)
+_eula = table_of(Eula)
+_eula_text = table_of(EulaText)
+_needed = table_of(NeededRevision)
 
 
 @dataclass(frozen=True, slots=True)

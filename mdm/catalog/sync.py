@@ -16,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import or_, select, update
-from sqlmodel import SQLModel
 
 from mdm.catalog.eula_texts import (
     MAX_TEXT_BYTES,
@@ -30,6 +29,7 @@ from mdm.catalog.metadata import EulaFile, MetadataError
 from mdm.catalog.runs import RunLost, RunView, beat, finish_run, release_run
 from mdm.catalog.store import Delivery, mark_needed, store_revisions, stored_revisions
 from mdm.errors import Unavailable
+from mdm.storage.statements import table_of
 from mdm.storage.tables import NeededRevision, Upstream
 from mdm.upstream.blob import document_of
 from mdm.upstream.errors import BlobError, InvalidAnswer, SoapFault, TransportError, UpstreamError
@@ -62,8 +62,8 @@ _NO_RELATIVES: Final = frozenset({None, "InternalServerError", "InvalidParameter
 _DEFECT: Final = "The bridge itself failed; its log has the details."
 _NOT_OFFERED: Final = "The upstream does not offer this update."
 
-_needed = SQLModel.metadata.tables[NeededRevision.__tablename__]
-_upstream = SQLModel.metadata.tables[Upstream.__tablename__]
+_needed = table_of(NeededRevision)
+_upstream = table_of(Upstream)
 
 
 class SyncInterrupted(Exception):  # noqa: N818 - named for what happened to the run

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import select
-from sqlmodel import SQLModel
 
 from mdm.catalog.runs import (
     RunLost,
@@ -26,6 +25,7 @@ from mdm.catalog.runs import (
 )
 from mdm.catalog.sync import run_sync
 from mdm.errors import Unavailable
+from mdm.storage.statements import table_of
 from mdm.storage.tables import Upstream
 from mdm.upstream.client import UpstreamClient
 from mdm.upstream.transport import Patience, open_http_client
@@ -46,7 +46,7 @@ STOP_SECONDS: Final = 30.0
 
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9.-]+")
 
-_upstream = SQLModel.metadata.tables[Upstream.__tablename__]
+_upstream = table_of(Upstream)
 _log = structlog.get_logger(__name__)
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from sqlalchemy import delete, select, update
-from sqlmodel import SQLModel
 
-from mdm.storage.statements import insert_ignore
+from mdm.storage.statements import insert_ignore, table_of
+from mdm.storage.tables import AuthFailure, Device, DmReply, DmSession
 from syncml.alerts import AlertCode
 from syncml.auth import BASIC, MD5, Credentials, Verdict, challenge, verify
 from syncml.messages import Alert
@@ -70,11 +70,10 @@ _OPENING_ALERTS: Final = frozenset(
 
 _log: Final = structlog.get_logger("mdm.checkin")
 
-_tables = SQLModel.metadata.tables
-_device = _tables["device"]
-_session = _tables["dm_session"]
-_reply = _tables["dm_reply"]
-_failure = _tables["auth_failure"]
+_device = table_of(Device)
+_session = table_of(DmSession)
+_reply = table_of(DmReply)
+_failure = table_of(AuthFailure)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, insert, select, update
-from sqlmodel import SQLModel
 
 from csp.guid import parse_guid
 from csp.hresult import format_hresult
@@ -18,7 +17,8 @@ from csp.locuri import LocURI
 from csp.snapshot import UpdateList
 from csp.status import Outcome, outcome
 from mdm.devices.timeline import Event, record_events
-from mdm.storage.statements import upsert
+from mdm.storage.statements import table_of, upsert
+from mdm.storage.tables import Device, DevicePolicy, DeviceUpdate
 from syncml.alerts import AAD_USER_TOKEN, LOGIN_STATUS, AlertCode
 
 if TYPE_CHECKING:
@@ -33,10 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["StateChange", "apply_snapshot", "record_approvals", "record_opening", "record_policies"]
 
-_tables = SQLModel.metadata.tables
-_device = _tables["device"]
-_rows = _tables["device_update"]
-_policy = _tables["device_policy"]
+_device = table_of(Device)
+_rows = table_of(DeviceUpdate)
+_policy = table_of(DevicePolicy)
 
 _STATE_ORDER: Final = (
     (UpdateList.PENDING_REBOOT, "pending_reboot"),

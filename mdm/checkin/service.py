@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from sqlalchemy import delete, insert, select, update
-from sqlmodel import SQLModel
 
 from csp.plan import Desired, Reported, plan
 from csp.queries import confirm_installed, state_queries
@@ -26,7 +25,8 @@ from mdm.approvals.effective import has_approvals, intents_for_device, open_eula
 from mdm.catalog.store import enqueue_needed
 from mdm.checkin.admission import Admitted, Proof, Refused, Repeated, admit, count_failure, forget_failures
 from mdm.checkin.device_state import apply_snapshot, record_approvals, record_opening, record_policies
-from mdm.storage.statements import upsert
+from mdm.storage.statements import table_of, upsert
+from mdm.storage.tables import Device, DevicePolicy, DeviceUpdate, DmReply, DmSession
 from syncml.alerts import SYNC_TYPE
 from syncml.auth import challenge
 from syncml.reader import read_message
@@ -65,12 +65,11 @@ _APPROVED: Final = int(UpdateList.APPROVED)
 
 _log: Final = structlog.get_logger("mdm.checkin")
 
-_tables = SQLModel.metadata.tables
-_device = _tables["device"]
-_rows = _tables["device_update"]
-_policy = _tables["device_policy"]
-_session = _tables["dm_session"]
-_reply = _tables["dm_reply"]
+_device = table_of(Device)
+_rows = table_of(DeviceUpdate)
+_policy = table_of(DevicePolicy)
+_session = table_of(DmSession)
+_reply = table_of(DmReply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,9 @@ class CheckIn:
         server_uri = self.server_uri or message.header.target.loc_uri
         wrong_version = check_header(message.header)
         if wrong_version is not None:
-            _log.warning("dm_refused", device_id=message.header.source.loc_uri, status=int(wrong_version))
+            _log.warning(
+                "dm_refused", device_id=message.header.source.loc_uri[:256], status=int(wrong_version)
+            )
             return write_message(refuse(message, wrong_version, server_uri=server_uri))
         proof = Proof(self.secrets, private)
         with self.database.read() as connection:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
-from sqlmodel import SQLModel
 
 from csp.hresult import describe, format_hresult
 from csp.snapshot import UpdateList
 from mdm.approvals.decision import Decision, Hold, Intent, UpdateFacts, decide
 from mdm.approvals.effective import intents_for_device, open_eula_classifications, update_facts
+from mdm.storage.statements import table_of
+from mdm.storage.tables import DevicePolicy, DeviceUpdate, NeededRevision, UpdateRevision
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,11 +24,10 @@ __all__ = ["STATES", "DeviceUpdateView", "list_device_updates"]
 STATES: Final = ("pending_reboot", "failed", "installable", "installed")
 """What the API shows; rows that stand in ApprovedUpdates only are not updates the device speaks of."""
 
-_tables = SQLModel.metadata.tables
-_rows = _tables["device_update"]
-_revision = _tables["update_revision"]
-_needed = _tables["needed_revision"]
-_policy = _tables["device_policy"]
+_rows = table_of(DeviceUpdate)
+_revision = table_of(UpdateRevision)
+_needed = table_of(NeededRevision)
+_policy = table_of(DevicePolicy)
 
 
 @dataclass(frozen=True, slots=True)
