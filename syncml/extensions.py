@@ -30,6 +30,8 @@ def write_extensions(extensions: Iterable[Extension], namespace: str) -> str:
 
 
 def _extension(element: Element) -> Extension:
+    if not element.content:
+        return Extension(element.name, element.namespace, "", element.attributes)
     children = read_extensions(element.children)
     return Extension(element.name, element.namespace, element.text, element.attributes, children)
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from syncml.exchange import Request
 from syncml.messages import Item, Location, Meta
 from syncml.status import StatusCode
+from syncml.xmltree import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["MAX_OBJECT", "Chunk", "Joined", "join"]
+__all__ = ["MAX_OBJECT", "Chunk", "Joined", "Outgoing", "join"]
 
-MAX_OBJECT = 4 * 1024 * 1024
-"""Characters of one object; InstalledUpdates of a device with years of updates is below a tenth of it."""
+MAX_OBJECT = 1024 * 1024
+"""Characters of one object; the longest value of the Update CSP has some twenty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +166,55 @@ def _add(chunk: Chunk, item: Item) -> Chunk:
 
 def _uri(location: Location | None) -> str | None:
     return None if location is None else location.loc_uri
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A value of ours that fits into no message: how much of it has gone out."""
+
+    request: Request
+    offset: int = 0
+    """Characters sent."""
+
+    def take(self, item: Item, room: int) -> tuple[Item, Outgoing | None]:
+        """`item` with the next piece as its Data, at most `room` octets of it, and what is left, if anything.
+
+        A piece has at least one character, so that an object ends even with a device that has no room at all.
+        """
+        data = self.request.data or ""
+        piece = _fitting(data[self.offset :], room - _CHUNK_MARKS)
+        end = self.offset + len(piece)
+        if self.offset == 0:
+            item = replace(item, meta=replace(item.meta or Meta(), size=len(data.encode())))
+        if end == len(data):
+            return replace(item, data=piece), None
+        return replace(item, data=piece, more_data=True), replace(self, offset=end)
+
+    def to_json(self) -> list[Any]:
+        """The object as JSON values; `from_json` is its inverse."""
+        request = self.request
+        return [
+            [request.verb, request.loc_uri, request.format, request.type, request.data],
+            self.offset,
+        ]
+
+    @classmethod
+    def from_json(cls, value: Iterable[Any]) -> Outgoing:
+        """Read what `to_json` wrote; TypeError or ValueError if it is something else."""
+        request, offset = value
+        return cls(Request(*request), offset)
+
+
+_CHUNK_MARKS = 96
+"""Octets of Size and MoreData, which only chunks have."""
+
+
+def _fitting(text: str, room: int) -> str:
+    """A long beginning of `text`, found in few steps, whose escaped UTF-8 is not longer than `room`; never empty."""
+    length = max(1, min(len(text), room))
+    while length > 1:
+        size = len(escape(text[:length]).encode())
+        if size <= room:
+            break
+        length = max(1, min(length - 1, length * room // size))
+    return text[:length]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from syncml.errors import LimitExceeded, MalformedMessage
 from syncml.extensions import read_extensions
-from syncml.limits import DEFAULT_LIMITS, Limits
+from syncml.limits import DEFAULT_LIMITS, HEADER_LIMITS, Limits
 from syncml.messages import (
     Add,
     Alert,
@@ -43,7 +43,7 @@ from syncml.xmltree import SPACE, Element, parse, pieces
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["read_fragment", "read_message"]
+__all__ = ["read_fragment", "read_header", "read_message"]
 
 _Found: TypeAlias = "dict[str, list[Element]]"
 
@@ -56,7 +56,16 @@ def read_message(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
     Absent header fields are read as "". Raises `MalformedMessage` for what is not a SyncML document, and
     `LimitExceeded` for what is larger than `limits`; nothing else (RepPro 1.2.1 chapter 7, MS-MDM 2.2).
     """
-    return _message(parse(data, limits), limits)
+    return _message(parse(data, limits), _Room(limits))
+
+
+def read_header(data: bytes, limits: Limits = HEADER_LIMITS) -> SyncHdr:
+    """The SyncHdr of the message in `data`, without reading on: what it takes to know who speaks.
+
+    Costs the same however large the message is. A message that `read_message` reads has this very header.
+    Raises as `read_message`, though only for what stands before the end of the header.
+    """
+    return _header(_only(_inside(parse(data, limits, until="SyncHdr")), "SyncHdr"))
 
 
 def read_fragment(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Message | Command | tuple[Command, ...]:
@@ -64,21 +73,49 @@ def read_fragment(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Message | Com
 
     The specifications show most commands without the document around them. Raises as `read_message`.
     """
-    root = parse(data, limits)
+    root, room = parse(data, limits), _Room(limits)
     if root.namespace in SYNCML_LIKE:
         if root.name == "SyncBody":
-            return _body(root, limits)[0]
+            return _body(root, room)[0]
         if root.name in _COMMANDS:
-            return _COMMANDS[root.name](root, limits)
-    return _message(root, limits)
+            return _COMMANDS[root.name](root, room)
+    return _message(root, room)
 
 
-def _message(root: Element, limits: Limits) -> Message:
+class _Room:
+    """What one message may still hold."""
+
+    __slots__ = ("_commands", "_items", "limits")
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._commands = limits.commands
+        self._items = limits.items
+
+    def take_commands(self, many: int) -> None:
+        """Count commands before they are read; raises LimitExceeded."""
+        self._commands -= many
+        if self._commands < 0:
+            raise LimitExceeded(f"more than {self.limits.commands} commands")
+
+    def take_items(self, many: int) -> None:
+        """Count Items before they are read; raises LimitExceeded."""
+        self._items -= many
+        if self._items < 0:
+            raise LimitExceeded(f"more than {self.limits.items} Items")
+
+
+def _inside(root: Element) -> _Found:
+    """What stands in the document."""
     if root.name != "SyncML" or root.namespace not in SYNCML_LIKE:
         raise MalformedMessage(f"the root element is {_shown(root)}, not SyncML")
-    found, _ = _children(root, _SYNCML)
+    return _children(root, _SYNCML)[0]
+
+
+def _message(root: Element, room: _Room) -> Message:
+    found = _inside(root)
     header, body = (_only(found, name) for name in ("SyncHdr", "SyncBody"))
-    commands, final = _body(body, limits)
+    commands, final = _body(body, room)
     return Message(_header(header), commands, final)
 
 
@@ -96,83 +133,82 @@ def _shown(element: Element) -> str:
     return ascii(shown)
 
 
-def _body(body: Element, limits: Limits) -> tuple[tuple[Command, ...], bool]:
+def _body(body: Element, room: _Room) -> tuple[tuple[Command, ...], bool]:
     """The commands of a SyncBody, and whether Final stands among them."""
     found, rest = _children(body, _FINAL)
-    return _commands(rest, limits), "Final" in found
+    return _commands(rest, room), "Final" in found
 
 
-def _commands(elements: list[Element], limits: Limits) -> tuple[Command, ...]:
-    if len(elements) > limits.commands:
-        raise LimitExceeded(f"{len(elements)} commands in one place, more than {limits.commands}")
-    return tuple([_command(element, limits) for element in elements])
+def _commands(elements: list[Element], room: _Room) -> tuple[Command, ...]:
+    room.take_commands(len(elements))
+    return tuple([_command(element, room) for element in elements])
 
 
-def _command(element: Element, limits: Limits) -> Command:
+def _command(element: Element, room: _Room) -> Command:
     """The command, or `Unknown` for an element that is none in OMA DM (DS has Map, Move, Put, Search, Sync)."""
     read = _COMMANDS.get(element.name)
     if read is None or element.namespace not in SYNCML_LIKE:
         found, _ = _children(element, _CMD_ID)
         return Unknown(element.name, _token(found, "CmdID") or "", element.namespace)
-    return read(element, limits)
+    return read(element, room)
 
 
 _ItemCommand: TypeAlias = "type[Add | Copy | Delete | Get | Replace]"
 
 
-def _item_command(verb: _ItemCommand, element: Element, limits: Limits) -> Command:
+def _item_command(verb: _ItemCommand, element: Element, room: _Room) -> Command:
     found, rest = _children(element, _ITEM_COMMAND)
     return verb(
         cmd_id=_token(found, "CmdID") or "",
-        items=_items(found, limits),
-        meta=_meta(found),
+        items=_items(found, room),
+        meta=_first_meta(found),
         no_resp="NoResp" in found,
         extra=read_extensions(rest),
     )
 
 
-def _exec(element: Element, limits: Limits) -> Exec:
+def _exec(element: Element, room: _Room) -> Exec:
     found, rest = _children(element, _EXEC)
     return Exec(
         cmd_id=_token(found, "CmdID") or "",
-        items=_items(found, limits),
-        meta=_meta(found),
+        items=_items(found, room),
+        meta=_first_meta(found),
         no_resp="NoResp" in found,
         correlator=_token(found, "Correlator"),
         extra=read_extensions(rest),
     )
 
 
-def _group(verb: type[Atomic | Sequence], element: Element, limits: Limits) -> Atomic | Sequence:
+def _group(verb: type[Atomic | Sequence], element: Element, room: _Room) -> Atomic | Sequence:
     found, rest = _children(element, _GROUP)
     return verb(
         cmd_id=_token(found, "CmdID") or "",
-        commands=_commands(rest, limits),
-        meta=_meta(found),
+        commands=_commands(rest, room),
+        meta=_first_meta(found),
         no_resp="NoResp" in found,
     )
 
 
-def _alert(element: Element, limits: Limits) -> Alert:
+def _alert(element: Element, room: _Room) -> Alert:
     found, rest = _children(element, _ALERT)
     return Alert(
         cmd_id=_token(found, "CmdID") or "",
         data=_token(found, "Data") or "",
-        items=_items(found, limits),
+        items=_items(found, room),
         correlator=_token(found, "Correlator"),
         no_resp="NoResp" in found,
         extra=read_extensions(rest),
     )
 
 
-def _status(element: Element, limits: Limits) -> Status:
+def _status(element: Element, room: _Room) -> Status:
     found, rest = _children(element, _STATUS)
     original_error = None
     if "Data" in found:
         original_error = dict(found["Data"][0].attributes).get(ORIGINAL_ERROR)
     chal = None
     if "Chal" in found:
-        chal = Chal(_meta(_children(found["Chal"][0], _CHAL)[0]) or Meta())
+        chal = Chal(_first_meta(_children(found["Chal"][0], _CHAL)[0]) or Meta())
     return Status(
         cmd_id=_token(found, "CmdID") or "",
         msg_ref=_token(found, "MsgRef") or "",
@@ -183,13 +219,13 @@ def _status(element: Element, limits: Limits) -> Status:
         source_refs=tuple([_reference(ref) for ref in found.get("SourceRef", ())]),
         cred=_cred(found),
         chal=chal,
-        items=_items(found, limits),
+        items=_items(found, room),
         original_error=None if original_error is None else original_error.strip(SPACE),
         extra=read_extensions(rest),
     )
 
 
-def _results(element: Element, limits: Limits) -> Results:
+def _results(element: Element, room: _Room) -> Results:
     """A Results; MsgRef and CmdRef default to "1" (RepPro 1.2.1 7.5.11)."""
     found, rest = _children(element, _RESULTS)
     msg_ref, cmd_ref = _token(found, "MsgRef"), _token(found, "CmdRef")
@@ -197,16 +233,16 @@ def _results(element: Element, limits: Limits) -> Results:
         cmd_id=_token(found, "CmdID") or "",
         msg_ref="1" if msg_ref is None else msg_ref,
         cmd_ref="1" if cmd_ref is None else cmd_ref,
-        items=_items(found, limits),
+        items=_items(found, room),
         cmd=_token(found, "Cmd"),
-        meta=_meta(found),
+        meta=_first_meta(found),
         target_ref=_reference(found["TargetRef"][0]) if "TargetRef" in found else None,
         source_ref=_reference(found["SourceRef"][0]) if "SourceRef" in found else None,
         extra=read_extensions(rest),
     )
 
 
-_COMMANDS: Mapping[str, Callable[[Element, Limits], Command]] = {
+_COMMANDS: Mapping[str, Callable[[Element, _Room], Command]] = {
     "Add": partial(_item_command, Add),
     "Alert": _alert,
     "Atomic": partial(_group, Atomic),
@@ -245,35 +281,44 @@ def _header(element: Element) -> SyncHdr:
     return SyncHdr(
         session_id=_token(found, "SessionID") or "",
         msg_id=_token(found, "MsgID") or "",
-        target=_location(found, "Target") or Location(""),
-        source=_location(found, "Source") or Location(""),
+        target=_location(found["Target"][0]) if "Target" in found else Location(""),
+        source=_location(found["Source"][0]) if "Source" in found else Location(""),
         ver_dtd=_token(found, "VerDTD") or "",
         ver_proto=_token(found, "VerProto") or "",
         resp_uri=_token(found, "RespURI"),
         no_resp="NoResp" in found,
         cred=_cred(found),
-        meta=_meta(found),
+        meta=_first_meta(found),
         extra=read_extensions(rest),
     )
 
 
-def _items(found: _Found, limits: Limits) -> tuple[Item, ...]:
-    return tuple([_item(element, limits) for element in found.get("Item", ())])
+def _items(found: _Found, room: _Room) -> tuple[Item, ...]:
+    elements = found.get("Item")
+    if elements is None:
+        return ()
+    room.take_items(len(elements))
+    return tuple([_item(element, room) for element in elements])
 
 
-def _item(element: Element, limits: Limits) -> Item:
+def _item(element: Element, room: _Room) -> Item:
+    if not element.content:
+        return _EMPTY_ITEM
     found, rest = _children(element, _ITEM)
-    meta = _meta(found)
+    meta = _first_meta(found)
     if rest and (meta is None or meta.type is None):
         meta = _adopt_type(meta, rest)
     return Item(
-        target=_location(found, "Target"),
-        source=_location(found, "Source"),
+        target=_location(found["Target"][0]) if "Target" in found else None,
+        source=_location(found["Source"][0]) if "Source" in found else None,
         meta=meta,
-        data=_data(found["Data"][0], limits) if "Data" in found else None,
+        data=_data(found["Data"][0], room) if "Data" in found else None,
         more_data="MoreData" in found,
         extra=read_extensions(rest),
     )
+
+
+_EMPTY_ITEM = Item()
 
 
 def _adopt_type(meta: Meta | None, rest: list[Element]) -> Meta | None:
@@ -285,25 +330,27 @@ def _adopt_type(meta: Meta | None, rest: list[Element]) -> Meta | None:
     return meta
 
 
-def _data(element: Element, limits: Limits) -> str:
+def _data(element: Element, room: _Room) -> str:
     """The value of an Item; unescaped markup is kept as XML text (Windows samples pass documents so)."""
     if not element.children:
         return element.text
     parts: list[str] = []
-    room = limits.text
+    left = most = room.limits.text
     for piece in pieces(element.content, element.namespace):
         # namespaces declared far outside are repeated here, which can multiply the size of the input
-        room -= len(piece)
-        if room < 0:
-            raise LimitExceeded(f"more than {limits.text} characters of markup in one Data")
+        left -= len(piece)
+        if left < 0:
+            raise LimitExceeded(f"more than {most} characters of markup in one Data")
         parts.append(piece)
     return "".join(parts)
 
 
-def _location(found: _Found, name: str) -> Location | None:
-    if name not in found:
-        return None
-    inner, rest = _children(found[name][0], _LOCATION)
+def _location(element: Element) -> Location:
+    if len(element.content) == 1:
+        (only,) = element.content
+        if isinstance(only, Element) and only.name == "LocURI" and only.namespace in SYNCML_LIKE:
+            return Location(only.text.strip(SPACE))
+    inner, rest = _children(element, _LOCATION)
     return Location(_token(inner, "LocURI") or "", _token(inner, "LocName"), read_extensions(rest))
 
 
@@ -318,16 +365,22 @@ def _cred(found: _Found) -> Cred | None:
     if "Cred" not in found:
         return None
     inner, _ = _children(found["Cred"][0], _CRED)
-    return Cred(_token(inner, "Data") or "", _meta(inner) or Meta())
+    return Cred(_token(inner, "Data") or "", _first_meta(inner) or Meta())
 
 
-def _meta(found: _Found) -> Meta | None:
-    if "Meta" not in found:
-        return None
-    inner, rest = _children(found["Meta"][0], _META, METINF_LIKE)
+def _first_meta(found: _Found) -> Meta | None:
+    return _meta(found["Meta"][0]) if "Meta" in found else None
+
+
+def _meta(element: Element) -> Meta:
+    """The Meta; of those with nothing but a short Format and Type, as nearly all are, equal ones are one value."""
+    inner, rest = _children(element, _META, METINF_LIKE)
+    form, type_ = _token(inner, "Format"), _token(inner, "Type")
+    if not rest and inner.keys() <= _USUAL and len(form or "") + len(type_ or "") <= _SHORT:
+        return _usual_meta(form, type_)
     return Meta(
-        format=_token(inner, "Format"),
-        type=_token(inner, "Type"),
+        format=form,
+        type=type_,
         mark=_token(inner, "Mark"),
         size=_number(inner, "Size"),
         next_nonce=_token(inner, "NextNonce"),
@@ -335,6 +388,15 @@ def _meta(found: _Found) -> Meta | None:
         max_obj_size=_number(inner, "MaxObjSize"),
         extra=read_extensions(rest),
     )
+
+
+_USUAL = frozenset({"Format", "Type"})
+_SHORT = 128
+
+
+@lru_cache(maxsize=256)
+def _usual_meta(form: str | None, type_: str | None) -> Meta:
+    return Meta(format=form, type=type_)
 
 
 def _number(found: _Found, name: str) -> int | None:

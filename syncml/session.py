@@ -1,14 +1,4 @@
-"""The server's side of an OMA DM session: a table of phases, and two functions that turn the crank.
-
-    phase        what the server waits for
-    -----        -------------------------
-    NEW          package 1
-    CHALLENGED   package 1 again, with credentials
-    RECEIVING    the rest of a package whose Final has not come yet
-    AWAITING     the answers to the commands of our last package
-    COMPLETE     nothing: our last package had no command, so the device sends no more (MS-MDM 2.2.6.1)
-    ABORTED      nothing: one side sent Alert 1223
-    REFUSED      nothing: too many wrong credentials
+"""The server's side of an OMA DM session: two functions that turn the crank of the table in `syncml.phases`.
 
 One exchange is `receive` (read a device message against the state) and then `respond` (add what the service
 wants to say and get the reply and the next state) or `refuse` (no credentials, wrong ones, a version we do
@@ -21,8 +11,7 @@ Sources: OMA-TS-DM_Protocol V1_2_1 chapters 6, 8 and 9; [MS-MDM] 2.2.6, 3.1.5.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from syncml.alerts import (
     KNOWN_CLIENT_EVENTS,
@@ -31,47 +20,53 @@ from syncml.alerts import (
     AlertCode,
 )
 from syncml.errors import InvalidHeader, LocalProtocolError
-from syncml.exchange import Answer, Request
-from syncml.large_objects import Chunk, join
+from syncml.exchange import Request
+from syncml.flight import (
+    Part,
+    Sent,
+    answers,
+    carry,
+    find,
+    find_by_uri,
+    item_of,
+    launch,
+    note_status,
+    owner,
+    part_of,
+)
+from syncml.large_objects import Chunk, Outgoing, join
 from syncml.messages import (
-    Add,
     Alert,
     Chal,
-    Delete,
-    Exec,
-    Get,
     Item,
     Location,
     Message,
-    Meta,
     Replace,
     Results,
     Status,
     SyncHdr,
     Unknown,
 )
-from syncml.status import StatusCode
+from syncml.phases import OPEN_PHASES, Event, Phase, fire
+from syncml.status import StatusCode, is_success
 from syncml.writer import write_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from syncml.messages import Command
+    from syncml.exchange import Answer, Wish
+    from syncml.messages import Command, Cred
 
 __all__ = [
     "MAX_COMMANDS",
     "MAX_HELD_CHARS",
     "MAX_ODDITIES",
-    "OPEN_PHASES",
-    "TRANSITIONS",
     "AlertEvent",
-    "Event",
-    "Phase",
     "Reception",
+    "Sender",
     "ServerState",
     "check_header",
     "continues",
-    "fire",
     "receive",
     "refuse",
     "respond",
@@ -83,8 +78,8 @@ MAX_COMMANDS: Final = 100
 _HEADER_ALLOWANCE: Final = 2_048
 """Octets kept free of MaxMsgSize for the envelope and SyncHdr."""
 
-MAX_HELD_CHARS: Final = 8 * 1024 * 1024
-"""Characters of Results kept while a package is still arriving: 16 messages of the largest size."""
+MAX_HELD_CHARS: Final = 2 * 1024 * 1024
+"""Characters of Results kept while a package is still arriving: some 8,000 updates with their revisions."""
 
 MAX_ODDITIES: Final = 50
 """Sentences for the log of one message; the rest is counted in one more."""
@@ -94,87 +89,16 @@ _MAX_ID: Final = 64
 
 _MAX_MSG_ID_DIGITS: Final = 9
 
-
-class Phase(StrEnum):
-    """What the server waits for; the module's docstring has the table in words."""
-
-    NEW = "new"
-    CHALLENGED = "challenged"
-    RECEIVING = "receiving"
-    AWAITING = "awaiting"
-    COMPLETE = "complete"
-    ABORTED = "aborted"
-    REFUSED = "refused"
-
-
-class Event(StrEnum):
-    """What a device message, and the service's wish to speak, amount to."""
-
-    UNAUTHENTICATED = "unauthenticated"
-    """Credentials missing or wrong, and the device may try again."""
-    EXHAUSTED = "exhausted"
-    """Credentials wrong, and the device has had its tries."""
-    MORE = "more"
-    """The package goes on: no Final."""
-    ABORT = "abort"
-    """The device sent Alert 1223, or sent more than we keep."""
-    COMMANDS = "commands"
-    """The package is complete and the service has commands."""
-    NOTHING = "nothing"
-    """The package is complete and the service has none."""
-
-
-_UNAUTHENTICATED: Final[dict[Event, Phase]] = {
-    Event.UNAUTHENTICATED: Phase.CHALLENGED,
-    Event.EXHAUSTED: Phase.REFUSED,
-}
-_AUTHENTICATED: Final[dict[Event, Phase]] = {
-    Event.MORE: Phase.RECEIVING,
-    Event.ABORT: Phase.ABORTED,
-    Event.COMMANDS: Phase.AWAITING,
-    Event.NOTHING: Phase.COMPLETE,
-}
-
-TRANSITIONS: Final[Mapping[Phase, Mapping[Event, Phase]]] = {
-    Phase.NEW: {**_UNAUTHENTICATED, **_AUTHENTICATED},
-    Phase.CHALLENGED: {**_UNAUTHENTICATED, **_AUTHENTICATED},
-    Phase.RECEIVING: _AUTHENTICATED,
-    Phase.AWAITING: _AUTHENTICATED,
-    Phase.COMPLETE: {},
-    Phase.ABORTED: {},
-    Phase.REFUSED: {},
-}
-"""The whole machine: a pair that is not listed is a `LocalProtocolError`."""
-
-OPEN_PHASES: Final = frozenset({Phase.RECEIVING, Phase.AWAITING})
-"""Phases in which a message may go on with the session without new credentials."""
-
-
-def fire(phase: Phase, event: Event) -> Phase:
-    """The next phase; LocalProtocolError when the table has no such transition."""
-    try:
-        return TRANSITIONS[phase][event]
-    except KeyError:
-        raise LocalProtocolError(f"a session in phase {phase} cannot take {event}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A command in flight and what has been heard of it so far."""
-
-    msg_id: str
-    cmd_id: str
-    request: Request
-    status: int | None = None
-    original_error: str | None = None
-    items: tuple[Item, ...] = ()
-    spoiled: bool = False
-    """True: an object in its Results broke off, so what is left must not pass for the whole."""
+_CHALLENGES: Final = frozenset({int(StatusCode.INVALID_CREDENTIALS), int(StatusCode.MISSING_CREDENTIALS)})
 
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """A session between two messages: everything another process needs to go on with it."""
+    """A session between two messages: everything another process needs to go on with it.
+
+    The items of Results that came in earlier messages of an open package are not in it, for they are much and
+    never change: the caller keeps each message's `Reception.parts` and gives them back when Final comes.
+    """
 
     session_id: str
     phase: Phase = Phase.NEW
@@ -184,20 +108,20 @@ class ServerState:
     """MsgID of our last message."""
     max_msg_size: int | None = None
     """Octets the device can receive (SyncHdr Meta), if it said so."""
-    sent: tuple[_Sent, ...] = ()
+    sent: tuple[Sent, ...] = ()
     """Commands in flight, in the order sent."""
+    held: int = 0
+    """Characters of Results that the open package has brought so far."""
     chunk: Chunk | None = None
-    """A large object of which the last chunk has not come yet."""
-
-    @property
-    def answers(self) -> tuple[Answer, ...]:
-        """What was heard of each command in flight, for when the session is abandoned in mid-package."""
-        return tuple(_answer(sent, finished=False) for sent in self.sent)
+    """A large object of the device's of which the last chunk has not come yet."""
+    outgoing: Outgoing | None = None
+    """A large object of ours that the device has not got to the end of yet."""
 
     @property
     def unanswered(self) -> tuple[Request, ...]:
         """Commands whose effect is unknown: to be requeued when the session is abandoned."""
-        return tuple(answer.request for answer in self.answers if answer.status is None)
+        heard = answers(self.sent, (), finished=False)
+        return tuple(answer.request for answer in heard if answer.status is None)
 
     def to_json(self) -> dict[str, Any]:
         """The state as JSON values; `from_json` is its inverse."""
@@ -207,67 +131,37 @@ class ServerState:
             "device_msg_id": self.device_msg_id,
             "server_msg_id": self.server_msg_id,
             "max_msg_size": self.max_msg_size,
+            "sent": [sent.to_json() for sent in self.sent],
+            "held": self.held,
             "chunk": None if self.chunk is None else self.chunk.to_json(),
-            "sent": [
-                {
-                    "msg_id": sent.msg_id,
-                    "cmd_id": sent.cmd_id,
-                    "request": [
-                        sent.request.verb,
-                        sent.request.loc_uri,
-                        sent.request.format,
-                        sent.request.type,
-                        sent.request.data,
-                    ],
-                    "status": sent.status,
-                    "original_error": sent.original_error,
-                    "items": [_parts(item) for item in sent.items],
-                    "spoiled": sent.spoiled,
-                }
-                for sent in self.sent
-            ],
+            "outgoing": None if self.outgoing is None else self.outgoing.to_json(),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ServerState:
         """Read what `to_json` wrote; KeyError, TypeError or ValueError if it is something else."""
+        chunk, outgoing = value["chunk"], value["outgoing"]
         return cls(
             session_id=value["session_id"],
             phase=Phase(value["phase"]),
             device_msg_id=value["device_msg_id"],
             server_msg_id=value["server_msg_id"],
             max_msg_size=value["max_msg_size"],
-            chunk=None if value["chunk"] is None else Chunk.from_json(value["chunk"]),
-            sent=tuple(
-                _Sent(
-                    msg_id=sent["msg_id"],
-                    cmd_id=sent["cmd_id"],
-                    request=Request(*sent["request"]),
-                    status=sent["status"],
-                    original_error=sent["original_error"],
-                    items=tuple(_kept_item(*item) for item in sent["items"]),
-                    spoiled=sent["spoiled"],
-                )
-                for sent in value["sent"]
-            ),
+            sent=tuple(Sent.from_json(sent) for sent in value["sent"]),
+            held=value["held"],
+            chunk=None if chunk is None else Chunk.from_json(chunk),
+            outgoing=None if outgoing is None else Outgoing.from_json(outgoing),
         )
 
 
-def _parts(item: Item) -> tuple[str | None, str | None, str | None]:
-    """LocURI, Format and Data: of a Results item only these carry meaning for a reader of trees."""
-    return (
-        item.source.loc_uri if item.source else None,
-        item.meta.format if item.meta else None,
-        item.data,
-    )
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who we are to a device that wants to know (DM_Protocol 9)."""
 
-
-def _kept_item(loc_uri: str | None, format_: str | None, data: str | None) -> Item:
-    return Item(
-        source=Location(loc_uri) if loc_uri is not None else None,
-        meta=Meta(format=format_) if format_ is not None else None,
-        data=data,
-    )
+    name: str
+    """Our user name on the device: Source LocName."""
+    cred: Cred | None
+    """None with `syncml:auth-MAC`, whose proof stands in the transport's header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,12 +182,20 @@ class Reception:
     statuses: tuple[Status, ...]
     """Statuses for the message's commands, not yet numbered, SyncHdr not included."""
     answers: tuple[Answer, ...] = ()
-    """What the device said to our commands; complete when `turn` is true, else empty."""
+    """What the device said to each of our requests; complete when `turn` is true, else empty."""
+    parts: tuple[Part, ...] = ()
+    """Items of Results to be kept, because the package goes on."""
+    challenge: Status | None = None
+    """The device's 401 or 407 for our SyncHdr: it looked at no command of ours and wants our credentials."""
+    header_status: Status | None = None
+    """The device's Status for our SyncHdr, with the nonce for our next credentials in its Chal."""
     alerts: tuple[AlertEvent, ...] = ()
     device_info: tuple[tuple[str, str], ...] = ()
     """(LocURI, value) of the DevInfo items of package 1."""
     turn: bool = False
     """True: the device has finished its package and the service may send commands."""
+    sending: bool = False
+    """True: the device waits for the next chunk of a large object of ours."""
     aborted: bool = False
     """True: the device sent Alert 1223 and listens no more."""
     overflow: bool = False
@@ -335,11 +237,12 @@ def continues(state: ServerState | None, header: SyncHdr) -> bool:
     )
 
 
-def receive(state: ServerState | None, message: Message) -> Reception:
+def receive(state: ServerState | None, message: Message, earlier: Sequence[Part] = ()) -> Reception:
     """Read a message of an authenticated session; a new session starts from `state=None`.
 
-    The header must have passed `check_header`. Nothing a device sends raises: what cannot be understood
-    becomes a Status in the reply or an oddity for the log.
+    The header must have passed `check_header`. `earlier` are the `parts` of the package's earlier messages, in
+    their order; only a message with Final needs them. Nothing a device sends raises: what cannot be
+    understood becomes a Status in the reply or an oddity for the log.
     """
     header = message.header
     msg_id = int(header.msg_id)
@@ -348,30 +251,42 @@ def receive(state: ServerState | None, message: Message) -> Reception:
         state = ServerState(session_id=header.session_id, server_msg_id=msg_id - 1)
     if header.meta is not None and header.meta.max_msg_size is not None:
         state = replace(state, max_msg_size=header.meta.max_msg_size)
-    reading = _Reading(msg_ref=header.msg_id, sent=state.sent, chunk=state.chunk)
+    reading = _Reading(msg_ref=header.msg_id, sent=state.sent, chunk=state.chunk, held=state.held)
     for command in message.commands:
         reading.read(command)
-    done = message.final or reading.aborted
+    challenged = reading.challenged()
+    sending = (
+        state.outgoing is not None and not reading.aborted and challenged is None and reading.chunk_taken()
+    )
+    turn = (message.final or state.outgoing is not None) and not reading.aborted and not sending
+    done = turn or reading.aborted
     if done:
         reading.break_off()
-    overflow = not done and reading.held() > MAX_HELD_CHARS
-    turn = message.final and not reading.aborted
+    overflow = not done and reading.held > MAX_HELD_CHARS
     done = done or overflow
-    in_flight = reading.in_flight()
+    heard = answers(reading.sent, [*earlier, *reading.parts], finished=turn) if done else ()
     state = replace(
         state,
         device_msg_id=msg_id,
-        sent=() if done else in_flight,
+        # A refused message of ours, or a repetition of it, has moved the device on but not us.
+        server_msg_id=max(state.server_msg_id, msg_id - 1),
+        sent=() if done else tuple(reading.sent),
+        held=0 if done else reading.held,
         chunk=None if done else reading.chunk,
+        outgoing=state.outgoing if sending else None,
     )
     return Reception(
         state=state,
         header=header,
         statuses=() if header.no_resp else tuple(reading.statuses),
-        answers=tuple(_answer(sent, finished=turn) for sent in in_flight) if done else (),
+        answers=heard,
+        parts=() if done else tuple(reading.parts),
+        challenge=challenged,
+        header_status=reading.header_status,
         alerts=tuple(reading.alerts),
         device_info=tuple(reading.device_info),
         turn=turn,
+        sending=sending,
         aborted=reading.aborted,
         overflow=overflow,
         unenrolling=any(
@@ -383,36 +298,47 @@ def receive(state: ServerState | None, message: Message) -> Reception:
     )
 
 
-def _answer(sent: _Sent, *, finished: bool) -> Answer:
-    """The answer to one command; a Get of which the package or a value broke off has none, whatever its Status.
-
-    Half a list must not pass for the list.
-    """
-    if sent.request.verb == "Get" and (sent.spoiled or not finished):
-        return Answer(sent.request, None)
-    return Answer(sent.request, sent.status, sent.items, sent.original_error)
-
-
 class _Reading:
     """The accumulators of one `receive`."""
 
-    def __init__(self, msg_ref: str, sent: Sequence[_Sent] = (), chunk: Chunk | None = None) -> None:
+    def __init__(
+        self, msg_ref: str, sent: Sequence[Sent] = (), chunk: Chunk | None = None, held: int = 0
+    ) -> None:
         self.msg_ref = msg_ref
         self.chunk = chunk
         self.broken: list[Chunk] = []
         self.sent = list(sent)
-        self.items = [list(command.items) for command in sent]
+        self.parts: list[Part] = []
+        self.held = held
+        """Characters kept until Final; what is in an open chunk is counted as it comes."""
         self.statuses: list[Status] = []
+        self.header_status: Status | None = None
         self.alerts: list[AlertEvent] = []
         self.device_info: list[tuple[str, str]] = []
         self.odd: list[str] = []
         self.unsaid = 0
         self.aborted = False
 
-    def in_flight(self) -> tuple[_Sent, ...]:
-        return tuple(
-            replace(sent, items=tuple(items)) for sent, items in zip(self.sent, self.items, strict=True)
-        )
+    def challenged(self) -> Status | None:
+        """The Status that refuses our message as a whole; what it says of the commands is then no answer."""
+        status = self.header_status
+        if status is None or _code(status) not in _CHALLENGES:
+            return None
+        self.sent = [replace(sent, status=None, original_error=None) for sent in self.sent]
+        self.parts.clear()
+        return status
+
+    def chunk_taken(self) -> bool:
+        """True if the device wants the next chunk of our object, which is then not answered yet."""
+        status = self.sent[0].status
+        taken = status in {None, int(StatusCode.CHUNKED_ITEM_ACCEPTED)}
+        mistaken = status is not None and is_success(status)
+        if mistaken:
+            self._odd(f"Status {status} for a large object of which more was to come")
+        if taken or mistaken:
+            # Success of a piece is not that of the value.
+            self.sent[0] = replace(self.sent[0], status=None)
+        return taken
 
     def oddities(self) -> tuple[str, ...]:
         more = (f"{self.unsaid} more oddities are not listed",) if self.unsaid else ()
@@ -424,19 +350,14 @@ class _Reading:
         else:
             self.unsaid += 1
 
-    def held(self) -> int:
-        errors = sum(len(sent.original_error or "") for sent in self.sent)
-        parts = (_parts(item) for items in self.items for item in items)
-        open_ = self.chunk.length if self.chunk is not None else 0
-        # 64: what an item costs beside its text
-        return errors + open_ + sum(64 + sum(len(part or "") for part in item) for item in parts)
-
     def join(
         self, command: Alert | Replace | Results, owner: int | None = None
     ) -> tuple[tuple[Item, ...], StatusCode | None]:
         """The command's complete items, and the status its chunks demand."""
+        before = 0 if self.chunk is None else self.chunk.length
         joined = join(self.chunk, type(command).__name__, command.items, owner)
         self.chunk = joined.open
+        self.held += (0 if joined.open is None else joined.open.length) - before
         for chunk in joined.broken:
             self._break(chunk)
         return joined.items, joined.code
@@ -453,8 +374,10 @@ class _Reading:
         self._spoil(chunk.owner)
 
     def _spoil(self, index: int | None) -> None:
+        """Mark what a command asked for as not whole: all its items, for which of them broke off is not sure."""
         if index is not None:
-            self.sent[index] = replace(self.sent[index], spoiled=True)
+            cmd_id = self.sent[index].cmd_id
+            self.sent = [replace(each, spoiled=True) if each.cmd_id == cmd_id else each for each in self.sent]
 
     def read(self, command: Command) -> None:
         if isinstance(command, Status):
@@ -520,110 +443,141 @@ class _Reading:
         return StatusCode.OK if chunk_code is None else chunk_code
 
     def _status(self, status: Status) -> None:
-        if status.cmd_ref == "0" or status.cmd == "Alert":
-            # The device's view of our SyncHdr (we send no credentials) or of our Alert 1222: nothing waits for it.
+        if status.cmd_ref == "0":
+            self.header_status = status
             return
-        index = self._find(status.msg_ref, status.cmd_ref, absent="")
-        if index is None:
+        if status.cmd == "Alert":
+            return  # to our Alert 1222 or 1225: nothing waits for it
+        rows = find(self.sent, status.msg_ref, status.cmd_ref, absent="")
+        if not rows:
             self._odd(f"Status for {status.cmd[:16]!r} CmdRef {status.cmd_ref[:16]!r}: nothing is in flight")
             return
-        if not (status.data.isascii() and status.data.isdigit() and len(status.data) <= 4):  # noqa: PLR2004 - RepPro codes have at most four digits
+        code = _code(status)
+        if code is None:
             self._odd(f"Status CmdRef {status.cmd_ref[:16]!r} has no status code")
             return
-        self.sent[index] = replace(
-            self.sent[index], status=int(status.data), original_error=status.original_error
-        )
+        # 64: what a row costs beside its text
+        self.held += 64 + len(status.original_error or "")
+        note_status(self.sent, rows, status, code)
 
     def _results(self, results: Results) -> None:
         base = Location(results.source_ref) if results.source_ref else None
         named = tuple(item if item.source else replace(item, source=base) for item in results.items)
-        index = self._find(results.msg_ref, results.cmd_ref, absent="1")
-        if index is None:
-            index = self._find_by_uri(named)
-        if index is None:
+        rows = find(self.sent, results.msg_ref, results.cmd_ref, absent="1")
+        if not rows:
+            rows = find_by_uri(self.sent, [item.source.loc_uri for item in named if item.source])
+        if not rows:
             self._odd(f"Results CmdRef {results.cmd_ref[:16]!r}: nothing is in flight")
             return
-        items, chunk_code = self.join(replace(results, items=named), index)
-        self.items[index].extend(_kept_item(*_parts(item)) for item in items)
+        items, chunk_code = self.join(replace(results, items=named), rows[0])
+        for item in items:
+            part = part_of(rows[0], item)
+            if len(rows) > 1:
+                part = (owner(self.sent, rows, part[1]), *part[1:])
+            self.parts.append(part)
+            self.held += 64 + sum(len(text or "") for text in part[1:])
         if chunk_code is None:
             return  # Results get no Status when all is well
         if chunk_code is not StatusCode.CHUNKED_ITEM_ACCEPTED:
-            self._spoil(index)
+            self._spoil(rows[0])
         self._reply(results, chunk_code)
 
-    def _find(self, msg_ref: str, cmd_ref: str, *, absent: str) -> int | None:
-        """Index of the command in flight; `absent` is how the reader writes a MsgRef that was left out.
 
-        Devices leave it out of Results (default "1", RepPro 7.1.16) even when the Get came in a later
-        message. Any other MsgRef must be right: the CmdIDs of our next messages start at 1 again.
-        """
-        for index, sent in enumerate(self.sent):
-            if sent.cmd_id == cmd_ref and msg_ref in {sent.msg_id, absent}:
-                return index
+def _code(status: Status) -> int | None:
+    data = status.data
+    if not (data.isascii() and data.isdigit() and len(data) <= 4):  # noqa: PLR2004 - RepPro codes have at most four digits
         return None
-
-    def _find_by_uri(self, items: Sequence[Item]) -> int | None:
-        uris = {item.source.loc_uri for item in items if item.source}
-        for index, sent in enumerate(self.sent):
-            if sent.request.verb == "Get" and sent.request.loc_uri.partition("?")[0] in uris:
-                return index
-        return None
+    return int(data)
 
 
 def respond(
     reception: Reception,
     *,
     server_uri: str,
-    requests: Sequence[Request] = (),
+    requests: Sequence[Wish] = (),
+    code: StatusCode = StatusCode.OK,
     chal: Chal | None = None,
+    sender: Sender | None = None,
 ) -> tuple[Message, ServerState, int]:
     """The reply to a message, the state after it, and how many of `requests` went out (the first n).
 
     `requests` may only be given when `reception.turn` is true (else LocalProtocolError): while the device is
-    still sending, the answer is Status and Alert 1222 without Final. `chal` is sent with 212 and means that
-    the device authenticated in this message; its nonce is for the next session. What does not fit into the
-    device's MaxMsgSize or `MAX_COMMANDS` is left for its next message.
+    still sending, the answer is Status and Alert 1222 without Final. `code` is 212 when the device is
+    authenticated for the session, else 200; `chal` has the nonce of its next credentials. `sender` is how we
+    prove ourselves. What does not fit into the device's MaxMsgSize or `MAX_COMMANDS` is left for its next
+    message; a value that fits into no message goes out in chunks.
     """
     state = reception.state
     if requests and not reception.turn:
         raise LocalProtocolError("the device has not finished its package: no command may be sent")
     server_msg_id = str(state.server_msg_id + 1)
-    code = StatusCode.OK if chal is None else StatusCode.AUTHENTICATION_ACCEPTED
     body = _number(reception, code, chal)
-    sent: list[_Sent] = []
+    sent: list[Sent] = []
+    count = 0
+    outgoing: Outgoing | None = None
     if reception.aborted:
         event = Event.ABORT
     elif reception.overflow:
         event = Event.ABORT
         body.append(Alert(cmd_id=str(len(body) + 1), data=str(int(AlertCode.SESSION_ABORT))))
+    elif state.outgoing is not None:
+        sent, outgoing = _next_chunk(body, state.outgoing, _room(state, body), server_msg_id)
+        event = Event.COMMANDS if outgoing is None else Event.CHUNK
     elif not reception.turn:
         event = Event.MORE
         # more than one is hostile already: the reply stays one that a device could read
         body.extend(_no_end_of_data(reception.broken[:MAX_COMMANDS], len(body) + 1))
         body.append(Alert(cmd_id=str(len(body) + 1), data=str(int(AlertCode.NEXT_MESSAGE))))
     else:
-        room = _room(state, body)
-        for request in requests[:MAX_COMMANDS]:
-            command = _command(request, str(len(body) + 1))
-            room -= len(write_command(command).encode())
-            if room < 0 and sent:
-                break
-            sent.append(_Sent(msg_id=server_msg_id, cmd_id=command.cmd_id, request=request))
-            body.append(command)
-        event = Event.COMMANDS if sent else Event.NOTHING
+        sent, count, outgoing = _load(body, requests, _room(state, body), server_msg_id)
+        event = Event.CHUNK if outgoing is not None else Event.COMMANDS if sent else Event.NOTHING
     phase = fire(state.phase, event)
     message = Message(
-        header=_header(reception.header, server_uri, server_msg_id),
+        header=_header(reception.header, server_uri, server_msg_id, sender),
         commands=tuple(body),
-        final=phase is not Phase.RECEIVING,
+        final=phase not in {Phase.RECEIVING, Phase.SENDING},
     )
     # Answers that arrived so far stay in flight until the device's Final.
     in_flight = state.sent if phase is Phase.RECEIVING else tuple(sent)
     return (
         message,
-        replace(state, phase=phase, server_msg_id=int(server_msg_id), sent=in_flight),
-        len(sent),
+        replace(state, phase=phase, server_msg_id=int(server_msg_id), sent=in_flight, outgoing=outgoing),
+        count,
     )
+
+
+def _load(
+    body: list[Command], requests: Sequence[Wish], room: int, msg_id: str
+) -> tuple[list[Sent], int, Outgoing | None]:
+    """Put what fits into the message: its rows, the number of requests, and an object that has only begun."""
+    rows: list[Sent] = []
+    next_id = len(body) + 1
+    for count, request in enumerate(requests):
+        command, new, after = launch(request, msg_id, next_id, len(rows))
+        size = len(write_command(command).encode())
+        if rows and (size > room or len(rows) + len(new) > MAX_COMMANDS):
+            return rows, count, None
+        if size > room and isinstance(request, Request) and request.data:
+            rows, outgoing = _next_chunk(body, Outgoing(request), room, msg_id)
+            return rows, 1, outgoing
+        room -= size
+        next_id = after
+        rows.extend(new)
+        body.append(command)
+    return rows, len(requests), None
+
+
+def _next_chunk(
+    body: list[Command], outgoing: Outgoing, room: int, msg_id: str
+) -> tuple[list[Sent], Outgoing | None]:
+    """Put the next piece of an object into the message; None with its row when it is the last."""
+    request = outgoing.request
+    item = item_of(replace(request, data=None))
+    bare, _ = carry(request, item, msg_id, str(len(body) + 1))
+    item, rest = outgoing.take(item, room - len(write_command(bare).encode()))
+    command, row = carry(request, item, msg_id, str(len(body) + 1))
+    body.append(command)
+    return [row], rest
 
 
 def _no_end_of_data(broken: Sequence[Chunk], first_cmd_id: int) -> list[Command]:
@@ -688,14 +642,15 @@ def _number(reception: Reception, code: StatusCode, chal: Chal | None) -> list[C
     return [first, *(replace(status, cmd_id=str(n)) for n, status in enumerate(reception.statuses, start=2))]
 
 
-def _header(device: SyncHdr, server_uri: str, msg_id: str) -> SyncHdr:
+def _header(device: SyncHdr, server_uri: str, msg_id: str, sender: Sender | None = None) -> SyncHdr:
     return SyncHdr(
         ver_dtd=device.ver_dtd if device.ver_dtd in {"1.1", "1.2"} else "1.2",
         ver_proto=device.ver_proto if device.ver_proto in {"DM/1.1", "DM/1.2"} else "DM/1.2",
         session_id=device.session_id,
         msg_id=msg_id,
         target=Location(device.source.loc_uri),
-        source=Location(server_uri),
+        source=Location(server_uri, None if sender is None else sender.name),
+        cred=None if sender is None else sender.cred,
     )
 
 
@@ -704,26 +659,3 @@ def _room(state: ServerState, body: Sequence[Command]) -> int:
         return 1 << 31
     used = sum(len(write_command(command).encode()) for command in body)
     return state.max_msg_size - _HEADER_ALLOWANCE - used
-
-
-_Verb: TypeAlias = Add | Delete | Exec | Get | Replace
-
-_VERBS: Final[Mapping[str, type[_Verb]]] = {
-    "Add": Add,
-    "Delete": Delete,
-    "Exec": Exec,
-    "Get": Get,
-    "Replace": Replace,
-}
-
-
-def _command(request: Request, cmd_id: str) -> _Verb:
-    try:
-        verb = _VERBS[request.verb]
-    except KeyError:
-        raise LocalProtocolError(f"a server does not send {request.verb}") from None
-    meta = None
-    if request.format is not None or request.type is not None:
-        meta = Meta(format=request.format, type=request.type)
-    item = Item(target=Location(request.loc_uri), meta=meta, data=request.data)
-    return verb(cmd_id=cmd_id, items=(item,))

@@ -28,6 +28,9 @@ SPACE = " \t\r\n"
 # expat joins namespace and local name with it; it cannot occur in a URI, and expat refuses one that has it
 _SEPARATOR = "}"
 
+_INSIDE_ROOT = 2
+"""Elements open between two children of the root: the document and the root."""
+
 
 @dataclass(slots=True)
 class Element:
@@ -63,8 +66,11 @@ class Element:
         return [node for node in self.content if isinstance(node, Element)]
 
 
-def parse(data: bytes, limits: Limits) -> Element:
+def parse(data: bytes, limits: Limits, *, until: str | None = None) -> Element:
     """The root element of `data`, which must be one XML 1.0 document in UTF-8 (a BOM is accepted).
+
+    With `until`, a local name, the parser stops at the end of the first child of the root that has it: the
+    tree ends there, and of what follows nothing is known but that it is UTF-8.
 
     Raises `LimitExceeded` at the first thing past `limits`, and `MalformedMessage` for anything that is not
     well-formed or not UTF-8, and for every DOCTYPE; details name the line:column, from 1, of the stop.
@@ -78,7 +84,7 @@ def parse(data: bytes, limits: Limits) -> Element:
         data.decode()
     except UnicodeDecodeError as error:
         raise MalformedMessage(f"not UTF-8 at byte offset {error.start}") from None
-    builder = _Builder(limits)
+    builder = _Builder(limits, until)
     parser = expat.ParserCreate("UTF-8", _SEPARATOR)
     parser.buffer_text = True
     parser.ordered_attributes = True
@@ -87,7 +93,7 @@ def parse(data: bytes, limits: Limits) -> Element:
     parser.StartNamespaceDeclHandler = builder.declare
     parser.EndNamespaceDeclHandler = builder.undeclare
     parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
+    parser.EndElementHandler = builder.end if until is None else builder.end_or_stop
     parser.CharacterDataHandler = builder.characters
     try:
         parser.Parse(data, True)
@@ -97,6 +103,8 @@ def parse(data: bytes, limits: Limits) -> Element:
     except RemoteProtocolError as refusal:
         place = f"{parser.CurrentLineNumber}:{parser.CurrentColumnNumber + 1}"
         raise type(refusal)(f"{refusal.detail} at {place}") from None
+    except _Enough:
+        pass  # what was asked for is there
     return builder.root
 
 
@@ -106,20 +114,23 @@ def pieces(nodes: Iterable[str | Element], namespace: str) -> Iterator[str]:
     Only namespaces that differ from the surrounding one are declared: elements as default namespace,
     attributes by a prefix. A loop, not a recursion, and lazy, so that the caller can stop at its own limit.
     """
-    waiting: list[str | tuple[Element, str]] = _queue(nodes, namespace)
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, str):
-            yield node
-            continue
-        element, default = node
-        tag, default = _opening(element, default)
-        if element.content:
-            waiting.append(f"</{tag.partition(' ')[0]}>")
-            waiting.extend(_queue(element.content, default))
-            yield f"<{tag}>"
-        else:
+    around: list[tuple[Iterator[str | Element], str, str]] = [(iter(nodes), namespace, "")]
+    while around:
+        inside, default, end = around[-1]
+        for node in inside:
+            if isinstance(node, str):
+                yield escape(node)
+                continue
+            name, tag, within = _opening(node, default)
+            if node.content:
+                around.append((iter(node.content), within, f"</{name}>"))
+                yield f"<{tag}>"
+                break
             yield f"<{tag}/>"
+        else:
+            around.pop()
+            if end:
+                yield end
 
 
 def escape(text: str) -> str:
@@ -132,19 +143,23 @@ def escape_attribute(text: str) -> str:
     return escape(text).replace('"', "&quot;").replace("\t", "&#9;").replace("\n", "&#10;")
 
 
-def _queue(nodes: Iterable[str | Element], default: str) -> list[str | tuple[Element, str]]:
-    """Text ready to emit and elements with the namespace around them, the first node last."""
-    return [escape(node) if isinstance(node, str) else (node, default) for node in nodes][::-1]
-
-
-def _opening(element: Element, default: str) -> tuple[str, str]:
-    """What stands in the start tag, and the default namespace inside of it."""
-    tag = element.name
+def _opening(element: Element, default: str) -> tuple[str, str, str]:
+    """The element's name as written, what stands in its start tag, and the default namespace inside of it."""
+    name = element.name
+    if element.namespace == default and not element.attributes:
+        return name, name, default
+    declared = ""
     if element.namespace == XML:
-        tag = f"xml:{tag}"
+        name = f"xml:{name}"
     elif element.namespace != default:
         default = element.namespace
-        tag += f' xmlns="{escape_attribute(default)}"'
+        declared = f' xmlns="{escape_attribute(default)}"'
+    return name, f"{name}{declared}{_attributes(element)}", default
+
+
+def _attributes(element: Element) -> str:
+    """The element's attributes, and the prefixes of their namespaces."""
+    written = ""
     prefixes = {XML: "xml"}
     for key, value in element.attributes:
         namespace, _, name = key.rpartition(_SEPARATOR)
@@ -152,10 +167,10 @@ def _opening(element: Element, default: str) -> tuple[str, str]:
             uri = namespace[1:]
             if uri not in prefixes:
                 prefixes[uri] = f"n{len(prefixes)}"
-                tag += f' xmlns:{prefixes[uri]}="{escape_attribute(uri)}"'
+                written += f' xmlns:{prefixes[uri]}="{escape_attribute(uri)}"'
             name = f"{prefixes[uri]}:{name}"
-        tag += f' {name}="{escape_attribute(value)}"'
-    return tag, default
+        written += f' {name}="{escape_attribute(value)}"'
+    return written
 
 
 def _check_declaration(_version: str, encoding: str | None, _standalone: int) -> None:
@@ -168,16 +183,24 @@ def _refuse_doctype(*_declaration: object) -> NoReturn:
     raise MalformedMessage("a DOCTYPE is not allowed")
 
 
+class _Enough(Exception):  # noqa: N818 - not an error
+    """Ends a parse that need not go on."""
+
+
 class _Builder:
     """Hears the parser's events, counts them against the limits and grows the tree."""
 
-    __slots__ = ("_attributes", "_elements", "_limits", "_namespaces", "_open")
+    __slots__ = ("_attributes", "_limits", "_names", "_namespaces", "_open", "_room", "_until")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, until: str | None) -> None:
         self._limits = limits
-        self._elements = 0
+        self._until = until
+        self._room = limits.elements
+        """Elements that may still come."""
         self._attributes = 0
         self._namespaces = 0
+        self._names: dict[str, tuple[str, str]] = {}
+        """Local name and namespace by what expat calls them: a document has few names, many times."""
         self._open = [Element("", "", (), [])]
         """The path to where the parser stands; the first is the document, whose one child is the root."""
 
@@ -186,22 +209,24 @@ class _Builder:
         return self._open[0].children[0]
 
     def start(self, tag: str, attributes: list[str]) -> None:
-        limits = self._limits
         path = self._open
-        self._elements += 1
-        if self._elements > limits.elements:
-            raise LimitExceeded(f"more than {limits.elements} elements")
-        if len(path) > limits.depth:
-            raise LimitExceeded(f"more than {limits.depth} open elements")
-        namespace, _, name = tag.rpartition(_SEPARATOR)
-        if len(namespace) + len(name) > limits.name:
-            raise LimitExceeded(f"a name of more than {limits.name} characters")
+        self._room -= 1
+        if self._room < 0:
+            raise LimitExceeded(f"more than {self._limits.elements} elements")
+        if len(path) > self._limits.depth:
+            raise LimitExceeded(f"more than {self._limits.depth} open elements")
+        name, namespace = self._names.get(tag) or self._name(tag)
         element = Element(name, namespace, self._pairs(attributes) if attributes else (), [])
         path[-1].content.append(element)
         path.append(element)
 
     def end(self, _tag: str) -> None:
         self._open.pop()
+
+    def end_or_stop(self, _tag: str) -> None:
+        closed = self._open.pop()
+        if len(self._open) == _INSIDE_ROOT and closed.name == self._until:
+            raise _Enough
 
     def characters(self, text: str) -> None:
         element = self._open[-1]
@@ -217,6 +242,15 @@ class _Builder:
 
     def undeclare(self, _prefix: str | None) -> None:
         self._namespaces -= 1
+
+    def _name(self, tag: str) -> tuple[str, str]:
+        namespace, _, name = tag.rpartition(_SEPARATOR)
+        if len(namespace) + len(name) > self._limits.name:
+            raise LimitExceeded(f"a name of more than {self._limits.name} characters")
+        if len(self._names) == self._limits.names:
+            raise LimitExceeded(f"more than {self._limits.names} different element names")
+        self._names[tag] = name, namespace
+        return name, namespace
 
     def _pairs(self, attributes: list[str]) -> tuple[tuple[str, str], ...]:
         """Attributes with their names in the form of `Element.attributes`."""

@@ -18,6 +18,7 @@ from mdm.lab.catalogue import Catalogue
 from mdm.lab.documents import AtLeastOne, Document, File, Handler, Identity, Revision, Text, document, render
 from mdm.lab.generate import build_catalogue
 from mdm.lab.upstream import UpstreamOptions, UpstreamServer
+from mdm.lab.upstream_deployments import Deployment, TargetGroup
 
 DATA: Final = Path(__file__).parents[2].parent / "shared" / "data" / "wsus"
 
@@ -198,6 +199,34 @@ def test_every_answer_validates(schema: etree.XMLSchema, serve: Serve, http: htt
     files = f"{good}<fileDigestList><base64Binary>{digest}</base64Binary></fileDigestList>"
     assert valid(schema, call(http, server, "DownloadFiles", files))
     assert valid(schema, call(http, server, "Ping", "<pingLevel>1</pingLevel>", IM))
+
+
+def test_what_administrators_decided_validates(
+    schema: etree.XMLSchema, serve: Serve, http: httpx2.Client
+) -> None:
+    """Deployments, groups, hidden updates and keys of encrypted files, each with all of its members."""
+    moment = datetime(2026, 10, 4, tzinfo=UTC)
+    secret = File("a.cab", 1, b"1" * 20, b"2" * 32, moment, url="http://a.example/a.cab", key=b"key")
+    server = serve(Document(*HIDDEN, "<a/>", files=(secret,)))
+    good = "<cookie><Expiration>{}</Expiration><EncryptedData>{}</EncryptedData></cookie>".format(
+        *cookie(http, server)
+    )
+    key, number = HIDDEN
+    identity = f"<UpdateIdentity><UpdateID>{key}</UpdateID><RevisionNumber>{number}</RevisionNumber></UpdateIdentity>"
+    keys = call(http, server, "GetUpdateDecryptionData", f"{good}<updateIds>{identity}</updateIds>")
+    assert valid(schema, keys)
+    assert text(keys, "DecryptionKey")
+    anchor = text(call(http, server, "GetConfigData", good), "NewConfigAnchor")
+    gone = Deployment("dddddddd-0000-4000-8000-000000000002", HIDDEN)
+    server.deploy(Deployment("dddddddd-0000-4000-8000-000000000001", HIDDEN, deadline=moment))
+    server.deploy(gone)
+    server.undeploy(gone.deployment_id)
+    server.decide(groups=[TargetGroup(key, "Pilot")], hidden_updates=[key], accepted_eulas=[key])
+    anchors = f"<deploymentAnchor>{anchor}</deploymentAnchor><syncAnchor>{anchor}</syncAnchor>"
+    decided = call(http, server, "GetDeployments", good + anchors)
+    assert valid(schema, decided)
+    for name in ("Deployments", "DeadDeployments", "HiddenUpdates", "AcceptedEulas"):
+        assert f"<{name}><" in decided.text
 
 
 # --- captured requests, and the shape of captured answers -----------------------------------------------

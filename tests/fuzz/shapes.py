@@ -201,8 +201,13 @@ def _command(choices: Choices) -> str:
         error = (
             f' msft:originalerror="{escape(text(choices)).replace(chr(34), "")}"' if choices.rarely() else ""
         )
-        code = choices.pick(("200", "404", "418", "500", "20000", "", "٢٠٠"))
-        return f"<Status>{cmd_id}{refs}<Cmd>Get</Cmd><Data{error}>{code}</Data>{_odd(choices)}</Status>"
+        code = choices.pick(("200", "404", "418", "500", "20000", "", "٢٠٠", "213", "507", "216", "407"))
+        target = f"<TargetRef>{_uri(choices)}</TargetRef>" if choices.rarely() else ""
+        chal = f"<Chal>{_meta(choices)}</Chal>" if choices.rarely() else ""
+        return (
+            f"<Status>{cmd_id}{refs}<Cmd>Get</Cmd>{target}{chal}<Data{error}>{code}</Data>"
+            f"{_odd(choices)}</Status>"
+        )
     if kind == 5:
         item = f"<Item><Source><LocURI>./DevInfo/Man</LocURI></Source><Data>{text_of(choices)}</Data></Item>"
         return f"<Replace>{cmd_id}{item}{choices.some(1, _item)}</Replace>"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncml.auth import BASIC, MD5, challenge, make_cred
+from syncml.auth import BASIC, MAC, MD5, challenge, make_cred
 from syncml.client import (
     TRANSITIONS,
     ClientPhase,
@@ -19,6 +19,7 @@ from syncml.client import (
     Verdict,
     answer,
     begin,
+    distrust,
     receive,
     retry,
 )
@@ -43,6 +44,7 @@ from syncml.messages import (
     SyncHdr,
     Unknown,
 )
+from syncml.status import StatusCode
 from syncml.writer import write_message
 
 if TYPE_CHECKING:
@@ -56,6 +58,11 @@ INFO: Final = {"./DevInfo/DevId": DEVICE, "./DevInfo/Man": "VMware, Inc."}
 SCAN: Final = Item(target=Location("./Vendor/MSFT/Update/LastSuccessfulScanTime"))
 CRED: Final = make_cred(MD5, "Bruce2", "OhBehave", b"Nonce")
 CHAL: Final = challenge(MD5, b"Nonce")
+LARGE: Final = Location("./Vendor/MSFT/Example/Large")
+CHUNK: Final = Replace(
+    "2", (Item(target=LARGE, meta=Meta(format="chr", size=7), data="one ", more_data=True),)
+)
+LAST: Final = Replace("2", (Item(target=LARGE, meta=Meta(format="chr"), data="two"),))
 BODY: Final[tuple[Command, ...]] = (
     Alert("", "1201"),
     Alert("", "1224", (Item(meta=Meta(type="com.microsoft/MDM/LoginStatus"), data="user"),)),
@@ -80,11 +87,12 @@ def replied(
     chal: Chal | None = None,
     msg_id: str = "1",
     session_id: str = "7",
+    final: bool = True,
 ) -> Message:
     """A server's reply: the Status of the SyncHdr, then the commands."""
     first = Status("1", "1", "0", "SyncHdr", str(code), chal=chal)
     header = SyncHdr(session_id, msg_id, Location(DEVICE), Location(SERVER))
-    return Message(header, (first, *commands))
+    return Message(header, (first, *commands), final)
 
 
 def turned(*commands: Command, state: ClientState | None = None, msg_id: str = "1") -> Turn:
@@ -105,11 +113,11 @@ def unnumbered(commands: Iterable[Command]) -> tuple[Command, ...]:
 # --- the table ------------------------------------------------------------------------------------------
 
 TABLE: Final = """
-            challenged refused aborted commands next    end
-    opening opening    failed  failed  working  working done
-    working failed     failed  failed  working  working done
-    done    -          -       -       -        -       -
-    failed  -          -       -       -        -       -
+            challenged refused aborted commands chunk   next    end
+    opening opening    failed  failed  working  working working done
+    working working    failed  failed  working  working working done
+    done    -          -       -       -        -       -       -
+    failed  -          -       -       -        -       -       -
 """
 
 REPLIES: Final = {
@@ -117,6 +125,7 @@ REPLIES: Final = {
     Verdict.REFUSED: replied(code=513),
     Verdict.ABORTED: replied(Alert("2", "1223")),
     Verdict.COMMANDS: replied(Get("2", (SCAN,))),
+    Verdict.CHUNK: replied(CHUNK, final=False),
     Verdict.NEXT: replied(Alert("2", "1222")),
     Verdict.END: replied(),
 }
@@ -179,11 +188,12 @@ def test_further_alerts_stand_before_dev_info() -> None:
 
 
 def test_package_1_may_authenticate() -> None:
-    """With a Cred the header carries it and names the user; without one the name is not told."""
+    """With a Cred the header carries it and names the user; the name alone is for a MAC around the message."""
     message, _ = opened(cred=CRED, username="Bruce2")
     assert message.header.cred == CRED
     assert message.header.source == Location(DEVICE, "Bruce2")
-    assert opened(username="Bruce2")[0].header.source == Location(DEVICE)
+    assert opened(username="Bruce2")[0].header == replace(message.header, cred=None)
+    assert opened()[0].header.source == Location(DEVICE)
 
 
 def test_the_size_we_take_is_said() -> None:
@@ -203,6 +213,10 @@ def test_the_size_we_take_is_said() -> None:
         ("a command after authentication", replied(Get("2", (SCAN,)), code=212), Verdict.COMMANDS, 212),
         ("something unknown", replied(Unknown("Put", "2")), Verdict.COMMANDS, 200),
         ("a dialogue with the user", replied(Alert("2", "1101")), Verdict.COMMANDS, 200),
+        ("a chunk", replied(CHUNK, final=False), Verdict.CHUNK, 200),
+        ("a chunk, and a command", replied(Get("3", (SCAN,)), CHUNK, final=False), Verdict.CHUNK, 200),
+        ("a chunk, and no more", replied(CHUNK), Verdict.COMMANDS, 200),
+        ("an object of ours that broke off", replied(Alert("2", "1225")), Verdict.COMMANDS, 200),
         ("go on", replied(Alert("2", "1222")), Verdict.NEXT, 200),
         ("go on, and a command", replied(Alert("2", "1222"), Get("3", (SCAN,))), Verdict.COMMANDS, 200),
         ("results of ours", replied(Results("2", "1", "2", ())), Verdict.END, 200),
@@ -311,15 +325,148 @@ def test_credentials_are_sent_only_when_asked_for(verdict: Verdict) -> None:
         retry(turn, CRED, "Bruce2")
 
 
-def test_a_challenge_in_mid_session_fails_it() -> None:
-    """Package 1 cannot be repeated once the session works."""
-    state = replace(opened()[1], phase=ClientPhase.WORKING)
-    turn = receive(state, REPLIES[Verdict.CHALLENGED])
-    with pytest.raises(LocalProtocolError, match="did not ask"):
-        retry(turn, CRED, "Bruce2")
+def test_a_challenge_in_mid_session_repeats_the_last_message() -> None:
+    """Where each message needs credentials, any of them may be asked for again, with its Final and its commands."""
+    turn = turned(Get("2", (SCAN,)))
+    late = Results("", "1", "2", (Item(source=Location("./A"), data="1"),))
+    first, state = answer(turn, [Outcome(200)], more=[late], final=False)
+    turn = receive(state, replied(code=401, chal=CHAL, msg_id="2"))
+    message, state = retry(turn, CRED, "Bruce2")
+    assert (message.header.msg_id, message.header.cred, message.final) == ("3", CRED, False)
+    assert message.commands[0] == Status("1", "2", "0", "SyncHdr", "200")
+    assert message.commands[1:] == first.commands[1:]
+    assert (state.phase, state.challenges) == (ClientPhase.WORKING, 1)
 
 
-# --- package 3 ------------------------------------------------------------------------------------------
+def test_a_mac_needs_no_cred() -> None:
+    """The proof stands around the message: the header has the name alone."""
+    message, _ = retry(receive(opened()[1], replied(code=407, chal=challenge(MAC, b"n"))), None, "Bruce2")
+    assert (message.header.cred, message.header.source) == (None, Location(DEVICE, "Bruce2"))
+
+
+def test_each_message_may_have_credentials() -> None:
+    """With 200 instead of 212 they come with every message, and the server's own are judged in the Status."""
+    turn = receive(opened()[1], replied(Get("2", (SCAN,)), chal=CHAL))
+    assert (turn.status, turn.next_nonce) == (200, b"Nonce")
+    ours = challenge(MD5, b"for the server")
+    message, _ = answer(
+        turn, [Outcome(200)], cred=CRED, username="Bruce2", code=StatusCode.AUTHENTICATION_ACCEPTED, chal=ours
+    )
+    assert message.header.cred == CRED
+    assert message.header.source == Location(DEVICE, "Bruce2")
+    assert message.commands[0] == Status("1", "1", "0", "SyncHdr", "212", chal=ours)
+
+
+@pytest.mark.parametrize("code", [StatusCode.INVALID_CREDENTIALS, StatusCode.MISSING_CREDENTIALS])
+def test_a_server_that_did_not_prove_itself_is_not_obeyed(code: StatusCode) -> None:
+    """Every command gets the code, nothing is carried out, and the Chal says what we want to see."""
+    ours = challenge(MD5, b"for the server")
+    turn = turned(
+        Get("2", (SCAN,)), Atomic("3", (Add("4", (SCAN,)),)), replace(CHUNK, cmd_id="5"), msg_id="3"
+    )
+    message, state = distrust(turn, code, ours, cred=CRED, username="Bruce2")
+    text = str(int(code))
+    assert message.commands == (
+        Status("1", "3", "0", "SyncHdr", text, chal=ours),
+        Status("2", "3", "2", "Get", text),
+        Status("3", "3", "3", "Atomic", text),
+        Status("4", "3", "5", "Replace", text),
+    )
+    assert (message.final, message.header.cred, message.header.source.loc_name) == (True, CRED, "Bruce2")
+    assert (state.phase, state.msg_id) == (ClientPhase.WORKING, 2)
+
+
+def test_an_object_of_a_distrusted_server_begins_anew() -> None:
+    """Its first chunk is not kept: the next one is the first again."""
+    turn = receive(opened()[1], replied(CHUNK, final=False))
+    message, state = distrust(turn, StatusCode.MISSING_CREDENTIALS, CHAL)
+    assert message.final
+    assert [each.data for each in message.commands if isinstance(each, Status)] == ["407", "407"]
+    again = receive(state, replied(CHUNK, final=False))
+    assert again.refused == ((CHUNK, 213),)
+    turn = receive(answer(again)[1], replied(LAST))
+    assert [command.items[0].data for command in turn.commands if isinstance(command, Replace)] == ["one two"]
+
+
+@pytest.mark.parametrize(
+    "verdict", [each for each in Verdict if each not in {Verdict.COMMANDS, Verdict.CHUNK}]
+)
+def test_only_commands_are_distrusted(verdict: Verdict) -> None:
+    """A server that sent none waits for no answer."""
+    with pytest.raises(LocalProtocolError, match="waits for no answer"):
+        distrust(receive(opened()[1], REPLIES[verdict]), StatusCode.MISSING_CREDENTIALS, CHAL)
+
+
+# --- large objects of the server ------------------------------------------------------------------------
+
+
+def test_a_large_object_is_put_together() -> None:
+    """Each chunk is answered 213 and Alert 1222 without Final; with the last one the command is whole."""
+    turn = receive(opened()[1], replied(CHUNK, final=False))
+    assert (turn.commands, turn.refused) == ((), ((CHUNK, 213),))
+    message, state = answer(turn)
+    assert message.commands == (
+        Status("1", "1", "0", "SyncHdr", "200"),
+        Status("2", "1", "2", "Replace", "213"),
+        Alert("3", "1222"),
+    )
+    assert not message.final
+    turn = receive(state, replied(LAST, msg_id="2"))
+    assert turn.verdict is Verdict.COMMANDS
+    assert turn.commands == (Replace("2", (Item(target=LARGE, meta=Meta(format="chr"), data="one two"),)),)
+    message, _ = answer(turn, [Outcome(200)])
+    assert message.commands[1:] == (Status("2", "2", "2", "Replace", "200"),)
+    assert message.final
+
+
+@pytest.mark.parametrize("verb", [Add, Exec, Replace])
+def test_every_verb_with_a_value_comes_in_chunks(verb: type[Add | Exec | Replace]) -> None:
+    """What may carry Data may carry it in pieces."""
+    _, state = answer(receive(opened()[1], replied(verb("2", CHUNK.items), final=False)))
+    turn = receive(state, replied(verb("2", LAST.items)))
+    assert [command.items[0].data for command in turn.commands if isinstance(command, verb)] == ["one two"]
+
+
+def test_what_stands_beside_a_chunk_is_carried_out() -> None:
+    """A command before the first chunk has its outcome in the same message; the order is ours."""
+    turn = receive(opened()[1], replied(Get("3", (SCAN,)), CHUNK, final=False))
+    message, _ = answer(turn, [Outcome(200)])
+    told = [(each.cmd, each.data) for each in message.commands if isinstance(each, Status)]
+    assert told == [("SyncHdr", "200"), ("Replace", "213"), ("Get", "200")]
+
+
+def test_an_object_of_another_length_is_not_carried_out() -> None:
+    """424, and nothing is left of it."""
+    _, state = answer(receive(opened()[1], replied(CHUNK, final=False)))
+    short = replace(LAST, items=(replace(LAST.items[0], data="2"),))
+    turn = receive(state, replied(short))
+    assert (turn.verdict, turn.commands, turn.refused) == (Verdict.COMMANDS, (), ((short, 424),))
+    message, state = answer(turn)
+    assert message.commands[1:] == (Status("2", "1", "2", "Replace", "424"),)
+    assert message.final
+    assert state.chunk is None
+
+
+def test_final_ends_an_object() -> None:
+    """A server that closes its package sends no more of the object, and the session goes on without it."""
+    _, state = answer(receive(opened()[1], replied(CHUNK, final=False)))
+    turn = receive(state, replied(Get("2", (SCAN,)), msg_id="2"))
+    assert (turn.verdict, turn.state.chunk) == (Verdict.COMMANDS, None)
+    assert receive(state, replied(msg_id="2")).verdict is Verdict.END
+
+
+def test_a_challenge_between_two_chunks_loses_none() -> None:
+    """The message that asked for the next chunk is repeated, and the object goes on."""
+    _, state = answer(receive(opened()[1], replied(CHUNK, final=False)))
+    turn = receive(state, replied(code=401, chal=CHAL, msg_id="2", final=False))
+    message, state = retry(turn, CRED, "Bruce2")
+    assert message.commands[-1] == Alert("3", "1222")
+    assert not message.final
+    turn = receive(state, replied(LAST, msg_id="3"))
+    assert [command.items[0].data for command in turn.commands if isinstance(command, Replace)] == ["one two"]
+
+
+# --- package 3# --- package 3 ------------------------------------------------------------------------------------------
 
 
 def test_answers_follow_the_order_of_the_commands() -> None:
@@ -358,6 +505,20 @@ def test_a_group_is_answered_before_what_it_holds(group: type[Atomic | Sequence]
         ("8", "Exec", "202"),
     ]
     assert numbers(message) == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_each_item_may_have_its_status() -> None:
+    """Where items differ there is one Status each, with TargetRef, and Results after them."""
+    turn = turned(Get("5", (SCAN, Item(target=Location("./B")))))
+    found = (Item(source=Location("./B"), data="1"),)
+    each = (("./A", 404, None), ("./B", 200, None), ("./C", 500, "0x86000002"))
+    message, _ = answer(turn, [Outcome(200, found, items_status=each)])
+    assert message.commands[1:] == (
+        Status("2", "1", "5", "Get", "404", ("./A",)),
+        Status("3", "1", "5", "Get", "200", ("./B",)),
+        Status("4", "1", "5", "Get", "500", ("./C",), original_error="0x86000002"),
+        Results("5", "1", "5", found),
+    )
 
 
 @pytest.mark.parametrize(
@@ -418,16 +579,35 @@ def test_nothing_is_answered_unasked(verdict: Verdict) -> None:
     scheme=st.none() | st.text(max_size=20),
     nonce=st.none() | st.text(max_size=20),
     alerts=st.lists(st.text(max_size=5) | st.sampled_from(["1222", "1223", "1100"]), max_size=3),
-    phase=st.sampled_from([ClientPhase.OPENING, ClientPhase.WORKING]),
+    chunks=st.lists(st.sampled_from([CHUNK, LAST, Add("3", CHUNK.items), Add("4", (SCAN,))]), max_size=3),
+    state=st.sampled_from(
+        [
+            opened()[1],
+            replace(opened()[1], phase=ClientPhase.WORKING),
+            answer(receive(opened()[1], REPLIES[Verdict.CHUNK]))[1],
+        ]
+    ),
+    final=st.booleans(),
 )
 def test_nothing_a_server_says_raises(
-    code: str, scheme: str | None, nonce: str | None, alerts: list[str], phase: ClientPhase
+    code: str,
+    scheme: str | None,
+    nonce: str | None,
+    alerts: list[str],
+    chunks: list[Command],
+    state: ClientState,
+    final: bool,  # noqa: FBT001 - a case
 ) -> None:
     """Any reply in an open session amounts to something, and what is to be answered can be."""
-    state = replace(opened()[1], phase=phase)
-    body = (Alert("2", data) for data in alerts)
-    turn = receive(state, replied(*body, code=code, chal=Chal(Meta(type=scheme, next_nonce=nonce))))
-    assert turn.state.phase is TRANSITIONS[phase][turn.verdict]
-    if turn.verdict in {Verdict.COMMANDS, Verdict.NEXT}:
+    body = (*(Alert("2", data) for data in alerts), *chunks)
+    chal = Chal(Meta(type=scheme, next_nonce=nonce))
+    turn = receive(state, replied(*body, code=code, chal=chal, final=final))
+    assert turn.state.phase is TRANSITIONS[state.phase][turn.verdict]
+    if turn.verdict in {Verdict.COMMANDS, Verdict.CHUNK, Verdict.NEXT}:
         message, _ = answer(turn, [Outcome(406) for _ in turn.commands])
         assert write_message(message)
+    if turn.verdict in {Verdict.COMMANDS, Verdict.CHUNK}:
+        message, _ = distrust(turn, StatusCode.MISSING_CREDENTIALS, CHAL)
+        assert len(message.commands) == 1 + len(turn.commands) + len(turn.refused)
+    if turn.verdict is Verdict.CHALLENGED:
+        assert write_message(retry(turn, CRED, "Bruce2")[0])

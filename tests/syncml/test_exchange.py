@@ -1,4 +1,4 @@
-"""Request and Answer: values with the defaults a session relies on."""
+"""Request, Bundle and Answer: values with the defaults a session relies on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from syncml.exchange import Answer, Request
+from syncml.exchange import ATOMIC, ITEMS, SEQUENCE, Answer, Bundle, Request
 from syncml.messages import Item
 
 
@@ -24,9 +24,19 @@ def test_an_answer_may_have_no_status() -> None:
     assert answer != Answer(Request("Get", "./a"), 200, (Item(),))
 
 
-def test_both_are_values() -> None:
+def test_a_bundle_keeps_its_order() -> None:
+    """Requests travel in the order given, in three kinds that are told apart by name."""
+    first, second = Request("Add", "./a"), Request("Add", "./b")
+    assert Bundle(ATOMIC, (first, second)).requests == (first, second)
+    assert Bundle(ATOMIC, (first, second)) != Bundle(ATOMIC, (second, first))
+    assert len({ATOMIC, ITEMS, SEQUENCE}) == 3
+
+
+def test_all_are_values() -> None:
     """They can be compared and kept in sets, and not be changed."""
     request = Request("Add", "./a", "int", "text/plain", "1")
+    bundle = Bundle(SEQUENCE, (request, Bundle(ATOMIC, (request,))))
+    assert len({bundle, Bundle(SEQUENCE, (request, Bundle(ATOMIC, (request,))))}) == 1
     assert len({request, Request("Add", "./a", "int", "text/plain", "1")}) == 1
     with pytest.raises(FrozenInstanceError):
         request.data = "2"  # type: ignore[misc]

@@ -1,16 +1,24 @@
-"""Chunks of large objects, joined and checked."""
+"""Large objects: chunks joined and checked, and values of ours cut into them."""
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncml.large_objects import MAX_OBJECT, Chunk, Joined, join
-from syncml.messages import Item, Location, Meta
+from syncml.exchange import Request
+from syncml.large_objects import MAX_OBJECT, Chunk, Joined, Outgoing, join
+from syncml.messages import Add, Item, Location, Meta
 from syncml.status import StatusCode
+from syncml.writer import write_command
+from syncml.xmltree import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 A, B = Location("./A"), Location("./B")
 
@@ -129,3 +137,96 @@ def test_any_cutting_is_put_together_again(text: str, cuts: list[int], owner: in
         chunk = None if joined.open is None else Chunk.from_json(joined.open.to_json())
         assert joined.broken == ()
     assert [item.data for item in joined.items] == [text]
+
+
+# --- values of ours -------------------------------------------------------------------------------------
+
+ADD = Request("Add", "./A", "chr", "text/plain", "one two three")
+ITEM = Item(target=A, meta=Meta(format="chr", type="text/plain"))
+
+
+def pieces(request: Request, rooms: Iterable[int]) -> list[Item]:
+    """The chunks of a value, each for the room given; the last room is used until the value is over."""
+    outgoing: Outgoing | None = Outgoing(request)
+    items: list[Item] = []
+    rest = iter(rooms)
+    room = 0
+    while outgoing is not None:
+        outgoing = Outgoing.from_json(json.loads(json.dumps(outgoing.to_json())))
+        room = next(rest, room)
+        item, outgoing = outgoing.take(ITEM, room)
+        items.append(item)
+    return items
+
+
+def test_a_value_that_fits_is_one_piece() -> None:
+    """It carries its size, and there is no more of it."""
+    assert Outgoing(ADD).take(ITEM, 1_000) == (
+        Item(target=A, meta=Meta(format="chr", type="text/plain", size=13), data="one two three"),
+        None,
+    )
+
+
+def test_size_stands_in_the_first_chunk_alone() -> None:
+    """Every chunk but the last has MoreData, and only the first has Size, in octets (OMA DM RepPro 7.4.6)."""
+    first_, *middle, last = pieces(Request("Add", "./A", data="é" * 10), [96 + 8, 96 + 9])
+    assert first_ == Item(
+        target=A, meta=Meta(format="chr", type="text/plain", size=20), data="éééé", more_data=True
+    )
+    assert middle == [Item(target=A, meta=ITEM.meta, data="éééé", more_data=True)]
+    assert last == Item(target=A, meta=ITEM.meta, data="éé")
+
+
+def test_an_item_without_meta_gets_one_for_its_size() -> None:
+    """A value of the default format has no Meta but in its first chunk."""
+    item, _ = Outgoing(ADD).take(Item(target=A), 96 + 4)
+    assert item == Item(target=A, meta=Meta(size=13), data="one ", more_data=True)
+
+
+@pytest.mark.parametrize("room", [-5_000, 0, 96, 97])
+def test_a_device_without_room_gets_a_character_at_a_time(room: int) -> None:
+    """A piece is never empty, so that every object ends."""
+    assert [item.data for item in pieces(Request("Add", "./A", data="a<é"), [room])] == ["a", "<", "é"]
+
+
+def test_no_value_is_an_empty_one() -> None:
+    """Nothing to send is one piece of nothing."""
+    assert pieces(Request("Add", "./A"), [1_000]) == [
+        Item(target=A, meta=Meta(format="chr", type="text/plain", size=0), data="")
+    ]
+
+
+valued = st.text(st.sampled_from('a<&é漢\U0001f600 \r\n"') | st.characters(codec="utf-8"), max_size=300)
+
+
+@given(valued, st.lists(st.integers(80, 300), min_size=1, max_size=6))
+def test_what_is_cut_is_joined(value: str, rooms: list[int]) -> None:
+    """Cut for any rooms, stored between the pieces and joined, a value is what it was, and no piece is too long."""
+    chunk: Chunk | None = None
+    items = pieces(Request("Add", "./A", data=value), rooms)
+    for n, item in enumerate(items):
+        room = rooms[min(n, len(rooms) - 1)] - 96
+        assert len(escape(item.data or "").encode()) <= room or len(item.data or "") <= 1
+        joined = join(chunk, "Add", [item])
+        assert (joined.open is None) is (n == len(items) - 1)
+        chunk = joined.open
+    assert joined.items == (Item(target=A, meta=items[-1].meta, data=value),) or len(items) == 1
+    assert [item.data for item in joined.items] == [value]
+
+
+@given(st.text(st.sampled_from("a<é漢"), min_size=1, max_size=300), st.integers(97, 300))
+def test_the_marks_of_a_chunk_have_their_room(value: str, room: int) -> None:
+    """What a chunk adds to its command, Data with its tags, Size and MoreData, is never more than the room for it."""
+    item, _ = Outgoing(Request("Add", "./A", data=value)).take(ITEM, room)
+    bare = write_command(Add("1", (ITEM,)))
+    added = len(write_command(Add("1", (item,))).encode()) - len(bare.encode())
+    assert added <= room or len(item.data or "") <= 1
+
+
+@pytest.mark.parametrize(
+    "value", [[], [["Add", "./A", None, None, "x"]], [["Add"], 0], [None, 0], None, ["x", 0, 0]]
+)
+def test_what_is_no_object_is_not_read(value: object) -> None:
+    """A stored value that is something else raises one of the two documented errors."""
+    with pytest.raises((TypeError, ValueError)):
+        Outgoing.from_json(value)  # type: ignore[arg-type]

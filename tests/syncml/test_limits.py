@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
-from syncml.limits import DEFAULT_LIMITS, Limits
+from syncml.limits import DEFAULT_LIMITS, HEADER_LIMITS, OPENING_LIMITS, Limits
 
 
 def test_the_defaults_are_the_published_ones() -> None:
@@ -15,13 +15,28 @@ def test_the_defaults_are_the_published_ones() -> None:
     assert asdict(DEFAULT_LIMITS) == {
         "bytes": 524_288,
         "depth": 32,
-        "elements": 20_000,
-        "commands": 2_000,
+        "elements": 16_000,
+        "commands": 1_000,
+        "items": 2_500,
         "attributes": 16,
+        "names": 500,
         "name": 256,
         "text": 262_144,
         "namespaces": 16,
     }
+
+
+def test_who_has_proved_nothing_gets_less() -> None:
+    """No bound of an opening is above that of a session, and those that cost are far below."""
+    proved, unproved = asdict(DEFAULT_LIMITS), asdict(OPENING_LIMITS)
+    assert {name: unproved[name] for name in proved if unproved[name] != proved[name]} == {
+        "bytes": 65_536,
+        "elements": 2_000,
+        "commands": 200,
+        "items": 500,
+        "text": 32_768,
+    }
+    assert asdict(HEADER_LIMITS) == {**unproved, "bytes": proved["bytes"]}
 
 
 def test_limits_cannot_be_changed_in_place() -> None:

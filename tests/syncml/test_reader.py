@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ from syncml.messages import (
     Unknown,
 )
 from syncml.namespaces import METINF, SYNCML_1_1, SYNCML_1_2
-from syncml.reader import read_fragment, read_message
+from syncml.reader import read_fragment, read_header, read_message
 from syncml.writer import write_message
 
 if TYPE_CHECKING:
@@ -519,14 +520,117 @@ def test_the_limits_given_are_the_limits_kept(read: Callable[[bytes, Limits], ob
         read(document, replace(DEFAULT_LIMITS, bytes=len(document) - 1))
 
 
-@pytest.mark.parametrize("group", ["{}", "<Atomic>{}</Atomic>", "<Sequence><Atomic>{}</Atomic></Sequence>"])
-def test_commands_are_counted_where_they_stand(group: str) -> None:
-    """A body or group may hold so many commands and not one more; Final is none."""
+@pytest.mark.parametrize(
+    ("group", "around"),
+    [("{}", 0), ("<Atomic>{}</Atomic>", 1), ("<Sequence><Atomic>{}</Atomic></Sequence>", 2)],
+)
+def test_commands_are_counted_in_all(group: str, around: int) -> None:
+    """A document may hold so many commands and not one more, those around others included; Final is none."""
     limits = replace(DEFAULT_LIMITS, commands=3)
     document = f"<SyncBody>{group}<Final/></SyncBody>"
-    read_fragment(document.format("<Map/>" * 3).encode(), limits)
-    with pytest.raises(LimitExceeded, match="4 commands in one place, more than 3"):
-        read_fragment(document.format("<Map/>" * 4).encode(), limits)
+    read_fragment(document.format("<Map/>" * (3 - around)).encode(), limits)
+    with pytest.raises(LimitExceeded, match="more than 3 commands"):
+        read_fragment(document.format("<Map/>" * (4 - around)).encode(), limits)
+
+
+def test_items_are_counted_in_all() -> None:
+    """A document may hold so many Items and not one more, whatever commands they stand in."""
+    limits = replace(DEFAULT_LIMITS, items=3)
+    document = "<SyncBody><Get><Item/></Get><Alert><Item/></Alert><Atomic><Add>{}</Add></Atomic></SyncBody>"
+    read_fragment(document.format("<Item/>").encode(), limits)
+    with pytest.raises(LimitExceeded, match="more than 3 Items"):
+        read_fragment(document.format("<Item/><Item/>").encode(), limits)
+
+
+def test_a_thousand_updates_fit_into_one_message() -> None:
+    """The largest answer a device is known to give: two Items for each update, as Windows writes them."""
+    guid = "{:08x}-0000-4000-8000-000000000000"
+    node, leaf = (
+        f"<Item><Source><LocURI>./Vendor/MSFT/Update/InstalledUpdates/{guid}{name}</LocURI></Source><Meta>"
+        f'<Format xmlns="syncml:metinf">{form}</Format>{more}</Meta>{data}</Item>'
+        for name, form, more, data in (
+            ("", "node", "", ""),
+            ("/RevisionNumber", "int", '<Type xmlns="syncml:metinf">text/plain</Type>', "<Data>200</Data>"),
+        )
+    )
+    items = "".join((node + leaf).format(number, number) for number in range(1_000))
+    body = f"<Results><CmdID>2</CmdID><MsgRef>1</MsgRef><CmdRef>7</CmdRef>{items}</Results><Final/>"
+    document = re.sub("<SyncBody>.*</SyncBody>", f"<SyncBody>{body}</SyncBody>", PACKAGE_1).encode()
+    (results,) = read_message(document).commands
+    assert isinstance(results, Results)
+    assert len(results.items) == 2_000
+    assert results.items[-1].meta == Meta("int", "text/plain")
+
+
+# --- the header alone -----------------------------------------------------------------------------------
+
+
+def test_the_header_is_read_without_the_rest() -> None:
+    """What stands behind it costs nothing and need not even be XML."""
+    document = PACKAGE_1.encode()
+    assert read_header(document) == MESSAGE_1.header
+    end = document.index(b"</SyncHdr>") + len(b"</SyncHdr>")
+    assert read_header(document[:end] + b"<b/>" * 100_000 + b"&<") == MESSAGE_1.header
+
+
+def test_the_header_is_that_of_the_message_wherever_it_stands() -> None:
+    """A header behind the body is found, as long as the body is as small as an opening's."""
+    root, header, body = re.fullmatch("(<SyncML.*?>)(.*</SyncHdr>)(.*)</SyncML>", PACKAGE_1).groups()  # type: ignore[union-attr]
+    swapped = f"{root}{body}{header}</SyncML>"
+    assert read_header(swapped.encode()) == read_message(swapped.encode()).header == MESSAGE_1.header
+    with pytest.raises(LimitExceeded, match="elements"):
+        read_header(swapped.replace("<SyncBody>", f"<SyncBody>{'<b/>' * 2_000}").encode())
+
+
+def test_an_inner_element_of_that_name_is_not_the_header() -> None:
+    """Only a child of the root is."""
+    document = PACKAGE_1.replace("<SyncHdr>", "<x><SyncHdr/></x><SyncHdr>")
+    assert read_header(document.encode()) == MESSAGE_1.header
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "<SyncHdr/>",
+        "<a><SyncHdr/></a>",
+        '<SyncML xmlns="SYNCML:SYNCML1.2"><SyncBody/></SyncML>',
+        '<SyncML xmlns="SYNCML:SYNCML1.2"><SyncHdr xmlns="urn:x"/></SyncML>',
+        '<SyncML xmlns="SYNCML:SYNCML1.2"><SyncHdr>',
+        "<!DOCTYPE a><SyncML/>",
+    ],
+)
+def test_what_has_no_header_is_malformed(document: str) -> None:
+    """No header to read is no message to answer."""
+    with pytest.raises(MalformedMessage):
+        read_header(document.encode())
+
+
+@given(st.sampled_from([PACKAGE_1, PACKAGE_3]), st.integers(0, 2_000), st.binary(max_size=3))
+def test_a_message_has_the_header_that_was_read_alone(document: str, at: int, piece: bytes) -> None:
+    """The two ways to read never see two different headers, whatever a peer sends."""
+    data = document.encode()
+    data = data[:at] + piece + data[at + len(piece) :]
+    try:
+        message = read_message(data)
+    except RemoteProtocolError:
+        with contextlib.suppress(RemoteProtocolError):
+            read_header(data)
+    else:
+        assert read_header(data) == message.header
+
+
+def test_short_metas_are_one_value_and_long_ones_are_not_kept() -> None:
+    """Equal Metas share a value unless a peer could pile up text that way."""
+    one = '<Get><CmdID>2</CmdID><Meta><Type xmlns="syncml:metinf">{}</Type></Meta></Get>'
+
+    def meta(text: str) -> Meta | None:
+        command = read_fragment(one.format(text).encode())
+        assert isinstance(command, Get)
+        return command.meta
+
+    assert meta("a") is meta("a")
+    assert meta("a" * 200) == meta("a" * 200)
+    assert meta("a" * 200) is not meta("a" * 200)
 
 
 # --- fuzz -----------------------------------------------------------------------------------------------

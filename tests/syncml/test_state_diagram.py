@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from syncml import client, session
+from syncml import client, phases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ def diagram(transitions: Mapping[Any, Mapping[Any, Any]]) -> str:
 
 def renewed(document: str) -> str:
     """The document with both diagrams drawn anew; each stands between a begin and an end comment."""
-    for name, transitions in (("server", session.TRANSITIONS), ("client", client.TRANSITIONS)):
+    for name, transitions in (("server", phases.TRANSITIONS), ("client", client.TRANSITIONS)):
         before, begin, rest = document.partition(f"<!-- begin {name} -->\n")
         _, end, after = rest.partition(f"<!-- end {name} -->\n")
         assert begin, f"no place for the diagram of the {name}"
@@ -47,7 +47,7 @@ def test_the_diagrams_are_those_of_the_tables() -> None:
 
 def test_every_transition_is_drawn() -> None:
     """Each (phase, event) of either table is on exactly one arrow."""
-    for transitions in (session.TRANSITIONS, client.TRANSITIONS):
+    for transitions in (phases.TRANSITIONS, client.TRANSITIONS):
         drawn = []
         for line in diagram(transitions).splitlines():
             arrow, _, events = line.strip().partition(": ")
@@ -63,7 +63,7 @@ def test_every_transition_is_drawn() -> None:
 def test_every_name_is_explained() -> None:
     """The document has a line for each phase, event and verdict."""
     document = DOCUMENT.read_text(encoding="utf-8")
-    names = (session.Phase, session.Event, client.ClientPhase, client.Verdict)
+    names = (phases.Phase, phases.Event, client.ClientPhase, client.Verdict)
     missing = [name.value for group in names for name in group if f"| `{name.value}` |" not in document]
     assert missing == []
 

@@ -277,6 +277,24 @@ def test_a_limit_may_not_be_passed(
     assert str(allowed) in refused.value.detail
 
 
+def test_different_names_are_bounded() -> None:
+    """A name may come again and again; only so many different ones may come."""
+    limits = replace(DEFAULT_LIMITS, names=3)
+    parse(b"<a><b/><c/><b/><b/><c/></a>", limits)
+    with pytest.raises(LimitExceeded, match="more than 3 different element names at 1:"):
+        parse(b"<a><b/><c/><b/><d/></a>", limits)
+
+
+def test_a_parse_can_stop_at_a_child_of_the_root() -> None:
+    """The tree ends with it; neither a grandchild nor the root of that name is meant."""
+    document = b"<h><x><h/></x><h>1</h><h>2</h> & no XML"
+    root = parse(document, DEFAULT_LIMITS, until="h")
+    assert root == tree("h", tree("x", tree("h")), tree("h", "1"))
+    with pytest.raises(MalformedMessage):
+        parse(document, DEFAULT_LIMITS, until="y")
+    assert parse(b"<a><b/></a>", DEFAULT_LIMITS, until="y") == tree("a", tree("b"))
+
+
 def test_attributes_in_all_are_bounded_like_elements() -> None:
     """Each attribute name carries its namespace, so their number is bounded over the document too."""
     limits = replace(SMALL, attributes=9)
