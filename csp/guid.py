@@ -13,7 +13,7 @@ from typing import Final
 from csp.errors import InvalidGuid, InvalidLocURI, quoted
 from csp.locuri import unescape
 
-__all__ = ["guid_of_name", "guid_segment", "is_guid", "parse_guid"]
+__all__ = ["find_guid", "guid_of_name", "guid_segment", "is_guid", "parse_guid"]
 
 _GUID: Final = re.compile(
     r"\s*(?P<brace>\{\s*)?"
@@ -28,10 +28,16 @@ def guid_of_name(name: str) -> str:
 
     Lower case, 8-4-4-4-12, no braces. Raises InvalidGuid.
     """
-    match = _GUID.fullmatch(name)
-    if match is None:
+    guid = find_guid(name)
+    if guid is None:
         raise InvalidGuid(f"{quoted(name)} is not a GUID.")
-    return match["guid"].lower()
+    return guid
+
+
+def find_guid(name: str) -> str | None:
+    """The GUID as `guid_of_name` gives it, or None for a name that stands for something else."""
+    match = _GUID.fullmatch(name)
+    return None if match is None else match["guid"].lower()
 
 
 def is_guid(name: str) -> bool:

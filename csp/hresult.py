@@ -1,7 +1,8 @@
 """HRESULTs as devices write them, and what the common ones mean to the people who run the devices.
 
 The sentences follow Microsoft's pages "Windows Update error codes by component", "Windows Update common
-errors and mitigation", "WUA networking error codes" and "Upgrade error codes", in plain words.
+errors and mitigation", "WUA networking error codes" and "Upgrade error codes", and the names in cfgmgr2err.h,
+in plain words.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from csp.errors import InvalidValue, quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MEANINGS", "describe", "format_hresult", "parse_hresult"]
+__all__ = ["MEANINGS", "describe", "explain", "format_hresult", "parse_hresult"]
 
 _TEXT: Final = re.compile(r"-?[0-9]{1,16}|0[xX][0-9a-fA-F]{1,16}")
 _LOWEST: Final = -(1 << 31)
@@ -44,6 +45,14 @@ def describe(value: int) -> str | None:
     Raises InvalidValue beyond 32 bits.
     """
     return MEANINGS.get(_unsigned(value))
+
+
+def explain(text: str | None) -> str | None:
+    """What the HRESULT means that a device wrote as this text; None for no text, an unknown one, or no HRESULT."""
+    try:
+        return None if text is None else describe(parse_hresult(text))
+    except InvalidValue:
+        return None
 
 
 def _unsigned(value: int) -> int:
@@ -136,6 +145,20 @@ MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
         0x80070643: "The update's installer ended with a fatal error.",
         0x80070652: "Another installation was already running.",
         0x80070BC9: "The installation failed and needs a restart to roll back its changes.",
+        # The configuration manager, which carries out a management server's commands (CFGMGR_E_*)
+        0x86000001: "The value has another type than the setting.",
+        0x86000002: "The device has no such setting.",
+        0x86000003: "The command is not possible together with others that are all to succeed or all to fail.",
+        0x86000005: "Some of several commands that belong together failed.",
+        0x86000008: "The changes could not be made final.",
+        0x86000009: "What had been done could not be undone.",
+        0x8600000C: "The part of Windows that the setting belongs to is not registered correctly.",
+        0x86000011: "The setting does not allow this command, or this build or edition lacks it.",
+        0x86000013: "The setting does not have the property asked for.",
+        0x86000016: "The setting may not be read or written.",
+        0x86000018: "The XML of the value could not be read.",
+        0x86000019: "The command took too long.",
+        0x86000023: "Another source of configuration has set this already.",
         # The network, as WinINet and WinHTTP report it
         0x80072EE2: "The connection to the update server timed out.",
         0x80072EE7: "The name of the server could not be resolved.",

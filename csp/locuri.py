@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from csp.errors import InvalidLocURI, quoted
 
@@ -19,7 +20,6 @@ _UNRESERVED: Final = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.!~*'()",
 )
 _STRAY_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BLANKS: Final = " \t\r\n"
 _QUERY: Final = re.compile(
     r"list=(?P<listing>Struct|StructData|TNDS(?:[+-][A-Za-z]+)*)|prop=(?P<prop>[A-Za-z]+)",
@@ -33,11 +33,14 @@ def escape(name: str) -> str:
 
     Raises InvalidLocURI for a name UTF-8 cannot carry.
     """
+    return "".join(chr(octet) if octet in _UNRESERVED else f"%{octet:02x}" for octet in _octets(name))
+
+
+def _octets(name: str) -> bytes:
     try:
-        octets = name.encode()
+        return name.encode()
     except UnicodeEncodeError:
         raise InvalidLocURI(f"The node name {quoted(name)} cannot be written in UTF-8.") from None
-    return "".join(chr(octet) if octet in _UNRESERVED else f"%{octet:02x}" for octet in octets)
 
 
 def unescape(text: str) -> str:
@@ -49,7 +52,7 @@ def unescape(text: str) -> str:
     if _STRAY_PERCENT.search(text):
         raise InvalidLocURI(f"The segment {quoted(text)} has a % that escapes nothing.")
     try:
-        return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), text.encode()).decode()
+        return unquote_to_bytes(text).decode()
     except UnicodeError:
         raise InvalidLocURI(f"The segment {quoted(text)} is not UTF-8.") from None
 
@@ -73,7 +76,7 @@ class LocURI:
         for name in self.segments:
             if name in _NO_NAMES:
                 raise InvalidLocURI(f"{quoted(name)} is not the name of a node.")
-            escape(name)
+            _octets(name)
         if self.query is not None and not _QUERY.fullmatch(self.query):
             raise InvalidLocURI(f"The query {quoted(self.query)} is neither list= nor prop=.")
 

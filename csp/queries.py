@@ -1,4 +1,7 @@
-"""What to ask a device so that its Update tree is known: one Get per subtree, so that one failure hides no other."""
+"""What to ask a device so that its Update tree and its Windows are known.
+
+One Get per subtree, so that one failure hides no other.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from typing import Final
 from csp.guid import guid_segment
 from syncml.exchange import Request
 
-__all__ = ["confirm_installed", "state_queries"]
+__all__ = ["confirm_installed", "identity_queries", "state_queries"]
 
 _UPDATE: Final = "./Vendor/MSFT/Update"
+_IDENTITY: Final = ("./DevDetail/SwV", "./DevDetail/Ext/Microsoft/OSPlatform")
 
 
 def _listing(path: str) -> Request:
@@ -29,6 +33,11 @@ def state_queries(*, installed: bool) -> tuple[Request, ...]:
         Request("Get", f"{_UPDATE}/LastSuccessfulScanTime"),
     )
     return (*queries, _listing("InstalledUpdates")) if installed else queries
+
+
+def identity_queries() -> tuple[Request, ...]:
+    """The Gets of the build and of the edition of a device's Windows; `csp.identity` reads their answers."""
+    return tuple(Request("Get", uri) for uri in _IDENTITY)
 
 
 def confirm_installed(guid: str) -> Request:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from csp.errors import InvalidLocURI, InvalidValue, quoted
-from csp.guid import guid_of_name, is_guid
+from csp.guid import find_guid, is_guid
 from csp.hresult import parse_hresult
 from csp.locuri import LocURI, unescape
 from syncml.status import StatusCode, is_success
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_ENTRIES", "MAX_PROBLEMS", "UpdateEntry", "UpdateList", "UpdateSnapshot"]
 
-MAX_ENTRIES: Final = 5_000
-"""GUIDs read of one list; a device with years of updates has a few hundred in InstalledUpdates."""
+MAX_ENTRIES: Final = 3_000
+"""GUIDs read of all lists together; a device with years of updates has a few hundred in InstalledUpdates."""
+
+MAX_NAMES: Final = 3_000
+"""Names looked at in the Data of lists' nodes, GUIDs or not."""
 
 MAX_PROBLEMS: Final = 50
 """Sentences kept; the rest is counted in one more."""
@@ -164,9 +167,22 @@ _SINGLES: Final[Mapping[_Path, tuple[str, str, Callable[[str], bool | str]]]] = 
 }
 
 
+# The longest address in the Update tree has seven names and less than 150 characters, everything escaped.
+_LONGEST_URI: Final = 512
+_MOST_STEPS: Final = 16
+
+_PLAIN: Final = re.compile(r"[0-9A-Za-z{}-]+")
+"""Names that mean themselves in a LocURI."""
+_ESCAPED: Final = re.compile(r"(?:[0-9A-Za-z{} -]|%[0-9A-Fa-f]{2})+[0-9A-Za-z}]")
+"""Names of which some characters are escaped, GUIDs in most of their forms among them."""
+
+_MOST_STRAY: Final = 100
+"""Items that were not asked for, after which an answer is no answer."""
+
+
 def _normal(name: str) -> str:
     """A node name in the form that compares: GUIDs bare, everything in lower case."""
-    return guid_of_name(name) if is_guid(name) else name.lower()
+    return find_guid(name) or name.lower()
 
 
 def _path_of(loc_uri: str) -> _Path | None:
@@ -179,13 +195,60 @@ def _path_of(loc_uri: str) -> _Path | None:
     return path[len(_CSP) :] if path[: len(_CSP)] == _CSP else None
 
 
-def _child_names(text: str) -> Iterator[str]:
-    """The names in the Data of an interior node: empty in StructData, `a/b/c` in the plain form (TND 6)."""
-    for name in filter(None, text.split("/")):
-        try:
-            yield _normal(unescape(name))
-        except InvalidLocURI:
-            yield name  # not a GUID either: the caller says so, with the text as it came
+def _plain_name(text: str) -> str | None:
+    """The node name that the end of a LocURI is; None where that takes a look at the whole."""
+    if _PLAIN.fullmatch(text):
+        return text
+    if "%" not in text or not _ESCAPED.fullmatch(text):
+        return None
+    try:
+        return unescape(text)
+    except InvalidLocURI:
+        return None
+
+
+class _Addresses:
+    """Reads the LocURIs of one answer: of each that continues what was asked for, only what is new is looked at."""
+
+    def __init__(self, asked: _Path) -> None:
+        self._asked = asked
+        self._prefix = ""
+        """What was asked for, as the device writes it, with a slash; empty until it is known."""
+        self._last: tuple[str | None, str] = (None, "")
+        """The child heard of last, as the device writes it and as it compares."""
+
+    def below(self, loc_uri: str) -> _Path | None:
+        """The path below what was asked for; None for an address that was not."""
+        if len(loc_uri) > _LONGEST_URI or loc_uri.count("/") > _MOST_STEPS:
+            return None
+        if self._prefix and loc_uri.startswith(self._prefix):
+            path = self._read(loc_uri[len(self._prefix) :])
+            if path is not None:
+                return path
+        whole = _path_of(loc_uri)
+        if whole is None or whole[: len(self._asked)] != self._asked:
+            return None
+        path = whole[len(self._asked) :]
+        before = loc_uri.rsplit("/", len(path))[0] if path else loc_uri
+        if "?" not in loc_uri and before == before.rstrip():
+            self._prefix = f"{before}/"
+        return path
+
+    def _read(self, rest: str) -> _Path | None:
+        """The names in the rest of an address; None where that takes a look at the whole."""
+        child, *deeper = rest.split("/")
+        if child != self._last[0]:
+            name = _plain_name(child)
+            if name is None:
+                return None
+            self._last = child, _normal(name)
+        names = [self._last[1]]
+        for text in deeper:
+            name = _plain_name(text)
+            if name is None:
+                return None
+            names.append(_normal(name))
+        return tuple(names)
 
 
 class _Reading:
@@ -197,6 +260,8 @@ class _Reading:
         self._singles: dict[str, Any] = {}
         self._problems: list[str] = []
         self._unsaid = 0
+        self._entries_left = MAX_ENTRIES
+        self._names_left = MAX_NAMES
 
     def snapshot(self) -> UpdateSnapshot:
         if self._unsaid:
@@ -229,8 +294,12 @@ class _Reading:
     def _take_list(self, kind: UpdateList, answer: Answer) -> None:
         name = _NAMES[kind]
         values = self._values(name, (name.lower(),), answer)
-        if values is not None:
-            self._lists[kind] = MappingProxyType(self._entries(name, values))
+        if values is None:
+            return
+        entries = self._entries(name, values)
+        # What is not in a list has left it: half a list must not pass for the list.
+        if entries is not None:
+            self._lists[kind] = MappingProxyType(entries)
 
     def _take_node(self, kind: UpdateList, guid: str, answer: Answer) -> None:
         name = f"{_NAMES[kind]}/{guid}"
@@ -240,7 +309,8 @@ class _Reading:
         values = self._values(name, (_NAMES[kind].lower(), guid), answer)
         if values is not None:
             entries = self._entries(_NAMES[kind], [((guid, *path), text) for path, text in values])
-            self._nodes[kind, guid] = entries[guid]
+            if entries is not None:
+                self._nodes[kind, guid] = entries[guid]
 
     def _take_single(self, asked: _Path, answer: Answer) -> None:
         name, field_name, read = _SINGLES[asked]
@@ -248,7 +318,10 @@ class _Reading:
             if path:
                 self._problem(f"{name}: it has no nodes below it, but {quoted('/'.join(path))} came.")
             elif text:
-                self._read(name, read, text, into=self._singles, key=field_name)
+                try:
+                    self._singles[field_name] = read(text)
+                except InvalidValue as error:
+                    self._problem(f"{name}: {error.detail}")
 
     def _values(self, name: str, asked: _Path, answer: Answer) -> list[tuple[_Path, str]] | None:
         """The path below `asked` and the Data of every usable item; None if the node was not read."""
@@ -262,51 +335,77 @@ class _Reading:
             self._problem(f"{name}: the device answered {answer.status}.")
             return None
         values = []
+        stray = 0
+        addresses = _Addresses(asked)
         for item in answer.items:
             location = item.source or item.target
             loc_uri = location.loc_uri if location else ""
-            path = _path_of(loc_uri)
-            if path is None or path[: len(asked)] != asked:
+            path = addresses.below(loc_uri)
+            if path is None:
                 self._problem(f"{name}: an item for {quoted(loc_uri)} was not asked for and is ignored.")
+                stray += 1
+                if stray > _MOST_STRAY:
+                    self._problem(
+                        f"{name}: more than {_MOST_STRAY} items were not asked for: none is believed."
+                    )
+                    return None
             else:
-                values.append((path[len(asked) :], (item.data or "").strip()))
+                values.append((path, (item.data or "").strip()))
         if not values:
             self._problem(f"{name}: the device answered {answer.status} without Results for it.")
             return None
         return values
 
-    def _entries(self, name: str, values: Iterable[tuple[_Path, str]]) -> dict[str, UpdateEntry]:
-        """The entries of a list, from items that may repeat, come in any order, or lack their parents."""
+    def _entries(self, name: str, values: Iterable[tuple[_Path, str]]) -> dict[str, UpdateEntry] | None:
+        """The entries of a list, from items that may repeat, come in any order, or lack their parents.
+
+        None if there are more than are read.
+        """
         found: dict[str, dict[str, Any]] = {}
-        beyond: set[str] = set()
         for path, text in values:
-            for guid in path[:1] or _child_names(text):
-                if not is_guid(guid):
-                    self._problem(f"{name}: {quoted(guid)} is not a GUID and is ignored.")
-                elif guid not in found and len(found) >= MAX_ENTRIES:
-                    beyond.add(guid)
-                else:
-                    self._leaf(f"{name}/{guid}", path[1:], text, found.setdefault(guid, {}))
-        if beyond:
-            count = MAX_ENTRIES + len(beyond)
-            self._problem(f"{name}: only the first {MAX_ENTRIES} of {count} updates are read.")
+            for guid in path[:1] or self._child_names(text):
+                fields = found.get(guid)
+                if fields is None:
+                    if not is_guid(guid):
+                        self._problem(f"{name}: {quoted(guid)} is not a GUID and is ignored.")
+                        continue
+                    if self._entries_left == 0:
+                        self._problem(f"{name}: more than {MAX_ENTRIES} updates in all: this list is not read.")
+                        return None
+                    self._entries_left -= 1
+                    fields = found[guid] = {}
+                if len(path) > 1:
+                    self._leaf(name, path, text, fields)
+        if self._names_left < 0:
+            self._problem(f"{name}: more than {MAX_NAMES} names in all: this list is not read.")
+            return None
         return {guid: UpdateEntry(guid, **fields) for guid, fields in found.items()}
+
+    def _child_names(self, text: str) -> Iterator[str]:
+        """The names in the Data of an interior node: empty in StructData, `a/b/c` in the plain form (TND 6)."""
+        names = text.split("/", max(0, self._names_left)) if text else []
+        self._names_left -= len(names)
+        if self._names_left < 0:
+            names.pop()  # all the rest in one piece
+        for child in filter(None, names):
+            try:
+                yield _normal(unescape(child))
+            except InvalidLocURI:
+                yield child  # not a GUID either: the caller says so, with the text as it came
 
     def _leaf(self, name: str, path: _Path, text: str, fields: dict[str, Any]) -> None:
         """Read one value into the fields; a leaf without a value leaves them as they are.
 
         A leaf this package does not know belongs to a newer Windows and is passed over.
         """
-        if len(path) > 1:
-            self._problem(f"{name}: {quoted('/'.join(path))} is deeper than the tree and is ignored.")
-        elif path and text and path[0] in _LEAVES:
-            leaf, field_name, read = _LEAVES[path[0]]
-            self._read(f"{name}/{leaf}", read, text, into=fields, key=field_name)
-
-    def _read(
-        self, name: str, read: Callable[[str], Any], text: str, *, into: dict[str, Any], key: str
-    ) -> None:
-        try:
-            into[key] = read(text)
-        except InvalidValue as error:
-            self._problem(f"{name}: {error.detail}")
+        guid, leaf_name, *deeper = path
+        if deeper:
+            self._problem(
+                f"{name}/{guid}: {quoted('/'.join(path[1:]))} is deeper than the tree and is ignored."
+            )
+        elif text and leaf_name in _LEAVES:
+            leaf, field_name, read = _LEAVES[leaf_name]
+            try:
+                fields[field_name] = read(text)
+            except InvalidValue as error:
+                self._problem(f"{name}/{guid}/{leaf}: {error.detail}")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.errors import InvalidValue
-from csp.hresult import MEANINGS, describe, format_hresult, parse_hresult
+from csp.hresult import MEANINGS, describe, explain, format_hresult, parse_hresult
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,18 @@ def test_any_hresult_survives_writing_and_reading(value: int) -> None:
     assert parse_hresult(str(signed)) == value
     assert format_hresult(signed) == format_hresult(value)
     assert describe(signed) == describe(value)
+
+
+@pytest.mark.parametrize("text", ["0x86000002", "-2046820350", " 2248146946\n"])
+def test_what_a_device_wrote_is_explained(text: str) -> None:
+    """msft:originalerror in any spelling has the words of its number."""
+    assert explain(text) == describe(0x86000002) == "The device has no such setting."
+
+
+@pytest.mark.parametrize("text", [None, "", "busy", "0x8F000001", "0x123456789"])
+def test_what_nobody_knows_is_not_explained(text: str | None) -> None:
+    """No text, no HRESULT and an unknown one are all None, for what a peer writes never raises here."""
+    assert explain(text) is None
 
 
 @given(st.text())

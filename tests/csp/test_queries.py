@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from csp.devdetail import DEVDETAIL_TREE
 from csp.errors import InvalidGuid
 from csp.locuri import LocURI
-from csp.queries import confirm_installed, state_queries
+from csp.queries import confirm_installed, identity_queries, state_queries
 from csp.tree import Access, find_node
 from syncml.exchange import Request
 
@@ -31,6 +32,17 @@ def test_installed_updates_are_asked_last() -> None:
         *EVERY_TIME,
         "./Vendor/MSFT/Update/InstalledUpdates?list=StructData",
     ]
+
+
+def test_the_build_and_the_edition_are_asked_for() -> None:
+    """Two leaves of ./DevDetail, each an address of its tree that can be read."""
+    queries = identity_queries()
+    assert queries == (
+        Request("Get", "./DevDetail/SwV"),
+        Request("Get", "./DevDetail/Ext/Microsoft/OSPlatform"),
+    )
+    readable = {node.path for node in DEVDETAIL_TREE if Access.GET in node.access}
+    assert {query.loc_uri for query in queries} <= readable
 
 
 def test_one_update_is_confirmed_by_its_node() -> None:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from csp.guid import guid_segment
 from csp.queries import confirm_installed, state_queries
-from csp.snapshot import MAX_ENTRIES, MAX_PROBLEMS, UpdateEntry, UpdateList, UpdateSnapshot
+from csp.snapshot import (
+    MAX_ENTRIES,
+    MAX_NAMES,
+    MAX_PROBLEMS,
+    UpdateEntry,
+    UpdateList,
+    UpdateSnapshot,
+    _Addresses,
+    _path_of,
+)
 from syncml.exchange import Answer, Request
 from syncml.messages import Item, Location, Meta
 
@@ -353,18 +362,119 @@ def test_a_list_of_the_greatest_length_is_read() -> None:
     assert snapshot.lists[UpdateList.INSTALLED][many[0]].revision_number == 7
 
 
-def test_a_longer_list_is_cut_and_said_so() -> None:
-    """Beyond the cap the first entries are kept, each further GUID is counted once."""
+def test_longer_lists_are_not_read_and_said_so() -> None:
+    """Beyond the cap of all lists together a list counts as unread: what is not in one has left it."""
     many = guids(MAX_ENTRIES + 2)
-    items = [
-        item("InstalledUpdates", "/".join(many)),
-        item(f"InstalledUpdates/{many[-1]}/RevisionNumber", "7"),
-    ]
-    snapshot = UpdateSnapshot.from_answers([get("InstalledUpdates", *items)])
-    assert list(snapshot.lists[UpdateList.INSTALLED]) == many[:MAX_ENTRIES]
-    assert snapshot.problems == (
-        f"InstalledUpdates: only the first {MAX_ENTRIES} of {MAX_ENTRIES + 2} updates are read.",
+    pending = [item("PendingRebootUpdates", "/".join(many[:2]))]
+    items = [item(f"InstalledUpdates/{guid}") for guid in many]
+    items.append(item(f"InstalledUpdates/{many[-1]}/RevisionNumber", "7"))
+    node = get(f"FailedUpdates/{many[0]}", item(f"FailedUpdates/{many[0]}/HResult", "1"))
+    snapshot = UpdateSnapshot.from_answers(
+        [get("PendingRebootUpdates", *pending), get("InstalledUpdates", *items), node]
     )
+    assert list(snapshot.lists[UpdateList.PENDING_REBOOT]) == many[:2]
+    assert UpdateList.INSTALLED not in snapshot.lists
+    assert not snapshot.nodes
+    assert snapshot.problems == (
+        f"InstalledUpdates: more than {MAX_ENTRIES} updates in all: this list is not read.",
+        f"FailedUpdates: more than {MAX_ENTRIES} updates in all: this list is not read.",
+    )
+
+
+def test_names_are_bounded() -> None:
+    """Of names in the plain form, however short and however many Items they come in, only so many are read."""
+    many = guids(10)
+    rubbish = "/".join(["x"] * (MAX_NAMES - 10))
+    items = [item("InstalledUpdates", rubbish), item("InstalledUpdates", "/".join([*many, "y", "z"]))]
+    later = get("FailedUpdates", item("FailedUpdates", many[0]))
+    snapshot = UpdateSnapshot.from_answers([get("InstalledUpdates", *items), later])
+    assert not snapshot.lists
+    # the names that are none, and the two lists that are not read
+    assert snapshot.problems[-1] == f"{MAX_NAMES - 10 - MAX_PROBLEMS + 2} more problems are not listed."
+
+
+def test_the_last_name_that_fits_is_read_and_the_next_is_told() -> None:
+    """The cap cuts between names, never in one."""
+    many = guids(MAX_NAMES + 1)
+    exact = UpdateSnapshot.from_answers(
+        [get("InstalledUpdates", item("InstalledUpdates", "/".join(many[:-1])))]
+    )
+    assert list(exact.lists[UpdateList.INSTALLED]) == many[:-1]
+    assert exact.problems == ()
+    beyond = UpdateSnapshot.from_answers([get("InstalledUpdates", item("InstalledUpdates", "/".join(many)))])
+    assert not beyond.lists
+    assert beyond.problems == (
+        f"InstalledUpdates: more than {MAX_NAMES} names in all: this list is not read.",
+    )
+
+
+@pytest.mark.parametrize("strays", [100, 101])
+def test_an_answer_about_something_else_is_no_answer(strays: int) -> None:
+    """A few stray items are passed over; with too many of them the list counts as not read."""
+    items = [item("InstalledUpdates"), *(item(f"FailedUpdates/{n}") for n in range(strays))]
+    snapshot = UpdateSnapshot.from_answers([get("InstalledUpdates", *items)])
+    assert (UpdateList.INSTALLED in snapshot.lists) is (strays == 100)
+
+
+_URIS = st.lists(
+    st.sampled_from(
+        [
+            *("a3174b1c-0bad-4000-8000-000000000001", "{a3174b1c-0bad-4000-8000-000000000001}"),
+            *("%7bA3174B1C-0BAD-4000-8000-000000000001%7d", "%7B A3174B1C-0BAD-4000-8000-000000000001 %7D"),
+            *(
+                "Type",
+                "type",
+                "%54ype",
+                "",
+                " ",
+                "*",
+                "..",
+                "%2e",
+                "%",
+                "%zz",
+                "%ffa",
+                "%ff",
+                "a?b",
+                "Type?list=Struct",
+            ),
+            *("Type ", "猫", "a%2fb", "InstalledUpdates", "?prop=ACL", "x" * 500),
+        ]
+    ),
+    max_size=4,
+)
+
+
+@given(
+    base=st.sampled_from(
+        ["./Vendor/MSFT/Update/InstalledUpdates", " ./Device/Vendor/MSFT/Update/%49nstalledUpdates"]
+    ),
+    addresses=st.lists(_URIS, max_size=6),
+)
+def test_addresses_mean_what_they_mean_alone(base: str, addresses: list[list[str]]) -> None:
+    """What was heard before never changes how a LocURI is read: the shortcut takes the same way."""
+    asked = ("installedupdates",)
+    reading = _Addresses(asked)
+    for names in addresses:
+        uri = "/".join([base, *names])
+        whole = _path_of(uri) if len(uri) <= 512 else None
+        assert reading.below(uri) == (None if whole is None or whole[:1] != asked else whole[1:])
+
+
+@pytest.mark.parametrize("name", ["%ffa", "%", "a?b", "..", "", "%2e%2e", " "])
+def test_what_is_no_name_is_none_after_a_good_one_either(name: str) -> None:
+    """The shortcut refuses what the rules of LocURIs refuse."""
+    reading = _Addresses(("installedupdates",))
+    assert reading.below(f"{CSP}/InstalledUpdates/{ONE}") == (ONE,)
+    assert reading.below(f"{CSP}/InstalledUpdates/{name}") is None
+    assert reading.below(f"{CSP}/InstalledUpdates/{ONE}/{name}x/{name}") is None
+    assert reading.below(f"{CSP}/InstalledUpdates/{ONE}") == (ONE,)
+
+
+@pytest.mark.parametrize("uri", ["./Vendor/MSFT/Update/".ljust(513, "x"), "./Vendor/MSFT/Update" + "/x" * 14])
+def test_an_address_no_device_has_is_none(uri: str) -> None:
+    """Longer or deeper than anything in the tree: not worth taking apart."""
+    assert _path_of(uri[:-2]) is not None
+    assert _Addresses(()).below(uri) is None
 
 
 def test_problems_are_bounded() -> None:
