@@ -206,7 +206,7 @@ class _Crew:
         extra = (self.props.unknown,) if name == _LOCAL else ()
         failing = {self.props.cumulative.update_id: _DISK_FULL} if name == _FAILS else {}
         device = make_device(
-            DeviceRecord(identity, enrolment.account, enrolment.nonce),
+            enrolment.record(identity),
             self.store,
             self.catalogue,
             extra=extra,

@@ -17,15 +17,17 @@ import httpx2
 
 from mdm.lab.dice import Dice
 from mdm.lab.manners import REQUEST_PENDING_ALERT, Manners
+from mdm.lab.proof import NO_PROOF, OurProof, Sight, our_proof
 from mdm.lab.results import packed
 from mdm.lab.tree import DeviceTree
 from mdm.lab.versions import Build
 from mdm.lab.windows import Habits, Windows
-from syncml.auth import make_cred
-from syncml.client import ClientState, Outcome, Turn, Verdict, answer, begin, receive, retry
+from syncml.auth import MAC_HEADER
+from syncml.client import ClientState, Outcome, Turn, Verdict, answer, begin, distrust, receive, retry
 from syncml.errors import SyncMLError
 from syncml.messages import Alert, Atomic, Sequence, Unknown
 from syncml.reader import read_message
+from syncml.status import StatusCode
 from syncml.writer import write_message
 
 if TYPE_CHECKING:
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mdm.lab.catalogue import OfferedUpdate
+    from mdm.lab.proof import Judgement
     from mdm.lab.store import DeviceRecord, DeviceStore
-    from syncml.messages import Command, Cred, Message
+    from syncml.messages import Command, Message
 
 __all__ = [
     "CommandReport",
@@ -143,6 +146,16 @@ class SessionReport:
         return self.end is SessionEnd.COMPLETE
 
 
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A reply as it was on the wire."""
+
+    body: bytes
+    mac: str | None
+    resends: int
+    """How often the message had to be sent again."""
+
+
 class _EndError(Exception):
     """The session is over."""
 
@@ -186,7 +199,12 @@ class VirtualDevice:
     def _boot(self, record: DeviceRecord, habits: Habits) -> None:
         self.record = record
         self.windows = Windows(self._offers, habits, record.windows)
-        self.tree = DeviceTree(self.windows, Build.parse(record.identity.os_build), _facts(record))
+        self.tree = DeviceTree(
+            self.windows,
+            Build.parse(record.identity.os_build),
+            _facts(record),
+            provider_id=record.account.provider_id,
+        )
 
     @property
     def device_id(self) -> str:
@@ -221,6 +239,7 @@ class VirtualDevice:
         `alerts` stand in package 1 behind those of the device's manners.
         """
         self.advance(now)
+        self.tree.begin_session()
         return _Session(self, now, alerts, interruption).run()
 
     # --- for the session ---------------------------------------------------------------------------------
@@ -238,13 +257,21 @@ class VirtualDevice:
             self.record = replace(self.record, nonce=nonce)
             self._store.save(self.record)
 
+    def remember_server_nonce(self, nonce: bytes) -> None:
+        """Keep the nonce the server's next credentials must be made with."""
+        self.record = replace(self.record, server_nonce=nonce)
+        self._store.save(self.record)
+
     def shows_credentials_first(self) -> bool:
-        """True if package 1 may carry a Cred: MD5 needs a nonce for that."""
+        """True if package 1 may carry credentials: a digest needs a nonce for that."""
         return not self.manners.challenged and self.record.nonce is not None
 
-    def post(self, body: bytes, session_id: str) -> tuple[bytes, int]:
-        """The reply to a message and how often it had to be sent again; raises when none is to be had."""
+    def post(self, body: bytes, session_id: str, mac: str | None = None) -> _Answered:
+        """The reply to a message; raises when none is to be had."""
         patience, wait, why = self.patience, self.patience.first_wait, ""
+        headers = _HEADERS | self._correlation(session_id)
+        if mac is not None:
+            headers[MAC_HEADER] = mac
         for attempt in range(patience.attempts):
             if attempt:
                 self._sleep(wait)
@@ -253,7 +280,7 @@ class VirtualDevice:
                 response = self.http.post(
                     f"{self.record.account.server_uri}?{_QUERY}",
                     content=body,
-                    headers=_HEADERS | self._correlation(session_id),
+                    headers=headers,
                     timeout=patience.timeout,
                 )
             except httpx2.TransportError as error:
@@ -262,7 +289,7 @@ class VirtualDevice:
             if response.status_code == _OK:
                 if self._wire is not None:
                     self._wire.append((body, response.content))
-                return response.content, attempt
+                return _Answered(response.content, response.headers.get(MAC_HEADER), attempt)
             why = f"HTTP {response.status_code} {response.text[:200].strip()}"
             if response.status_code < _SERVER_ERRORS and response.status_code != _TOO_MANY:
                 raise _EndError(SessionEnd.REJECTED, why)
@@ -297,6 +324,17 @@ class _Session:
         self.waiting: list[tuple[Command, ...]] = []
         """What is left of our package, message by message."""
         self.session_id = device.next_session_id()
+        self.each = False
+        """The server wants credentials in every message."""
+        if self.manners.suspicious and device.record.account.server_scheme is not None:
+            device.remember_server_nonce(self._nonce())
+        self.sight = Sight(device.record.account, device.record.server_nonce, self._nonce)
+        self.judgement: Judgement | None = None
+        """What the device makes of the sender of the last reply."""
+
+    def _nonce(self) -> bytes:
+        dice = Dice(0)
+        return dice.bytes(f"nonce/{self.device.device_id}/{self.session_id}/{self.messages}")[:16]
 
     def run(self) -> SessionReport:
         try:
@@ -318,21 +356,53 @@ class _Session:
     def _converse(self) -> None:
         """Exchange messages until the session is over; always ends by raising `_EndError`."""
         turn = self._open()
-        while turn.verdict in {Verdict.COMMANDS, Verdict.NEXT}:
+        while turn.verdict in _GOES_ON:
             if self.messages >= _MAX_MESSAGES:
                 raise _EndError(SessionEnd.UNREADABLE, f"{_MAX_MESSAGES} messages, and no end in sight")
-            if turn.commands:
-                self.waiting += self._carry_out(turn)
-            part = self.waiting.pop(0) if self.waiting else ()
-            # The statuses for the server's commands are in `part`: they, too, may need several messages.
-            turn = self._send(*answer(replace(turn, commands=()), more=part, final=not self.waiting))
+            turn = self._react(turn)
         end = _ENDS[turn.verdict]
         raise _EndError(end, "" if end is SessionEnd.COMPLETE else f"SyncML status {turn.status}")
 
+    def _react(self, turn: Turn) -> Turn:
+        """Say what is due after a reply, and hear what comes of it."""
+        if turn.verdict is Verdict.CHALLENGED:
+            self._check_challenge(turn)
+            proof = self._proof()
+            return self._send(*retry(turn, proof.cred, proof.username or ""), proof)
+        proof = self._proof() if self.each else NO_PROOF
+        judgement = self.judgement
+        assert judgement is not None  # noqa: S101 - every reply is judged
+        if not judgement.trusted and turn.verdict in {Verdict.COMMANDS, Verdict.CHUNK}:
+            assert judgement.chal is not None  # noqa: S101 - distrust always asks for something
+            message = distrust(turn, judgement.code, judgement.chal, cred=proof.cred, username=proof.username)
+            return self._send(*message, proof)
+        if turn.verdict is Verdict.CHUNK:
+            outcomes = self._execute(turn)
+            more: tuple[Command, ...] = ()
+            final = False
+        else:
+            if turn.commands or turn.refused:
+                self.waiting += self._carry_out(turn)
+            # The statuses for the server's commands are in `more`: they, too, may need several messages.
+            turn, outcomes = replace(turn, commands=(), refused=()), []
+            more = self.waiting.pop(0) if self.waiting else ()
+            final = not self.waiting
+        message = answer(
+            turn,
+            outcomes,
+            more=more,
+            final=final,
+            cred=proof.cred,
+            username=proof.username,
+            code=judgement.code,
+            chal=judgement.chal,
+        )
+        return self._send(*message, proof)
+
     def _open(self) -> Turn:
-        """Package 1, and again with credentials as often as the server asks anew for them."""
+        """Package 1."""
         record = self.device.record
-        scheme, username = record.account.scheme, record.account.username
+        proof = self._proof() if self.device.shows_credentials_first() else NO_PROOF
         message, state = begin(
             session_id=self.session_id,
             device_id=record.identity.device_id,
@@ -340,63 +410,76 @@ class _Session:
             device_info=_dev_info(record),
             login_status=self.manners.login_status,
             alerts=self.alerts,
-            cred=self._cred() if self.device.shows_credentials_first() else None,
-            username=username,
+            cred=proof.cred,
+            username=proof.username,
             max_msg_size=self.manners.message_size,
         )
-        turn = self._send(self._first_part(message), state)
-        while turn.verdict is Verdict.CHALLENGED and turn.state.challenges <= _MAX_CHALLENGES:
-            if turn.challenge != scheme:
-                raise _EndError(SessionEnd.REFUSED, f"the server asks for {turn.challenge}, not {scheme}")
-            message, state = retry(turn, self._cred(), username)
-            turn = self._send(self._first_part(message), state)
-        return turn
+        if self.manners.opens_in_parts:
+            message, state = self._first_part(message, state)
+        return self._send(message, state, proof)
 
-    def _first_part(self, message: Message) -> Message:
-        """Package 1, or its beginning up to the first alert; the rest waits for Alert 1222."""
-        if not self.manners.opens_in_parts:
-            return message
+    def _check_challenge(self, turn: Turn) -> None:
+        scheme = self.device.record.account.scheme
+        if turn.challenge != scheme:
+            raise _EndError(SessionEnd.REFUSED, f"the server asks for {turn.challenge}, not {scheme}")
+        if turn.state.challenges > _MAX_CHALLENGES:
+            raise _EndError(SessionEnd.REFUSED, f"SyncML status {turn.status}")
+
+    def _first_part(self, message: Message, state: ClientState) -> tuple[Message, ClientState]:
+        """The beginning of package 1, up to the first alert; the rest waits for Alert 1222."""
         cut = 1 + next(n for n, command in enumerate(message.commands) if isinstance(command, Alert))
         self.waiting = [message.commands[cut:]]
-        return replace(message, commands=message.commands[:cut], final=False)
+        commands = message.commands[:cut]
+        return replace(message, commands=commands, final=False), replace(state, body=commands, final=False)
 
-    def _cred(self) -> Cred:
-        account, nonce = self.device.record.account, self.device.record.nonce
-        return make_cred(account.scheme, account.username, account.password, nonce or b"")
+    def _proof(self) -> OurProof:
+        record = self.device.record
+        return our_proof(record.account, record.nonce)
 
-    def _send(self, message: Message, state: ClientState) -> Turn:
-        """Send one message and read what the server says to it; the nonce it brings is stored."""
+    def _send(self, message: Message, state: ClientState, proof: OurProof) -> Turn:
+        """Send one message and read what the server says to it; the nonces it brings are stored."""
         self._break_off(heard=True)
         body = write_message(message).removeprefix(_DECLARATION)
-        reply, resends = self.device.post(body, self.session_id)
+        answered = self.device.post(body, self.session_id, proof.mac(body))
         self.messages += 1
-        self.resends += resends
+        self.resends += answered.resends
         self._break_off(heard=False)
-        turn = receive(state, read_message(reply))
+        reply = read_message(answered.body)
+        turn = receive(state, reply)
         if turn.next_nonce is not None:
             self.device.remember_nonce(turn.next_nonce)
+        if turn.verdict is not Verdict.CHALLENGED and proof is not NO_PROOF:
+            self.each = turn.status == StatusCode.OK
+        if turn.verdict in {Verdict.COMMANDS, Verdict.CHUNK, Verdict.NEXT}:
+            self.judgement = self.sight.judge(reply, answered.body, answered.mac)
+            if self.judgement.nonce is not None:
+                self.device.remember_server_nonce(self.judgement.nonce)
         return turn
 
     def _break_off(self, *, heard: bool) -> None:
         if self.interruption == Interruption(self.messages, heard):
             raise _EndError(SessionEnd.ABANDONED, f"broken off after {self.messages} messages")
 
-    def _carry_out(self, turn: Turn) -> list[tuple[Command, ...]]:
-        """Execute the commands, store the result, and put what is to be said about it into messages."""
+    def _execute(self, turn: Turn) -> list[Outcome]:
+        """Execute the commands and store the result."""
         outcomes = [self.device.tree.execute(command, self.now) for command in turn.commands]
         self.device.save()
         for command, outcome in zip(turn.commands, outcomes, strict=True):
             self.commands += _reports(command, outcome)
-        message, _ = answer(turn, outcomes)
+        return outcomes
+
+    def _carry_out(self, turn: Turn) -> list[tuple[Command, ...]]:
+        """Execute the commands, and put what is to be said about them into messages."""
+        message, _ = answer(turn, self._execute(turn))
         parts = packed(message.commands[1:], self.manners.room, self.manners.longest_value)
         return [*((REQUEST_PENDING_ALERT,) for _ in range(self.manners.pending)), *parts]
 
 
+_GOES_ON: Final = frozenset({Verdict.COMMANDS, Verdict.NEXT, Verdict.CHUNK, Verdict.CHALLENGED})
 _ENDS: Final = {
     Verdict.END: SessionEnd.COMPLETE,
     Verdict.ABORTED: SessionEnd.ABORTED,
     Verdict.REFUSED: SessionEnd.REFUSED,
-    Verdict.CHALLENGED: SessionEnd.REFUSED,
 }
 
 
@@ -426,7 +509,12 @@ def _dev_info(record: DeviceRecord) -> dict[str, str]:
 
 
 def _facts(record: DeviceRecord) -> dict[str, str]:
-    return {**_dev_info(record), "./DevDetail/SwV": str(Build.parse(record.identity.os_build))}
+    build = Build.parse(record.identity.os_build)
+    return {
+        **_dev_info(record),
+        "./DevDetail/SwV": str(build),
+        "./DevDetail/Ext/Microsoft/OSPlatform": build.edition,
+    }
 
 
 def _retry_after(response: httpx2.Response) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -48,6 +49,7 @@ NAMESPACES = {
 }
 """Prefix -> namespace, in the order a document's root declares those it uses; `pub` and `upd` always."""
 
+_HARDWARE_ID = re.compile(r'<drv:WindowsDriverMetaData [^>]*\bHardwareID="([^"]*)"')
 _XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 
 
@@ -73,6 +75,8 @@ class File:
     content: bytes | None = None
     patching_type: str | None = None
     """`SelfContained`, `Express`, ...; None leaves it out."""
+    key: bytes | None = None
+    """DecryptionKey of a file that is encrypted at its URL; None for a plain one."""
 
     @property
     def digest(self) -> str:
@@ -165,7 +169,10 @@ class Revision:
     requires_network: bool = False
     uninstallable: bool = False
     support_url: str | None = None
+    security_bulletin: str | None = None
     kb_articles: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    """The languages of the product it is for, e.g. `de`; none: it does not matter."""
 
     # everything after Properties
     eula_files: tuple[EulaFile, ...] = ()
@@ -214,6 +221,10 @@ class Document:
     prerequisites: frozenset[str] = frozenset()
     """All ids of the other clauses."""
     bundled: tuple[Identity, ...] = ()
+    languages: frozenset[str] = frozenset()
+    """The languages of the product it is for; none: it does not matter."""
+    hardware_ids: frozenset[str] = frozenset()
+    """Of a driver, lower-case."""
 
     @property
     def identity(self) -> Identity:
@@ -236,6 +247,10 @@ def document(revision: Revision) -> Document:
         categories=frozenset(key.lower() for key in categories),
         prerequisites=frozenset(key.lower() for key in plain),
         bundled=tuple(child for clause in revision.bundled for child in clause),
+        languages=frozenset(revision.languages),
+        hardware_ids=frozenset(
+            html.unescape(each).lower() for each in _HARDWARE_ID.findall(revision.rule_metadata or "")
+        ),
     )
 
 
@@ -290,8 +305,13 @@ def _properties(revision: Revision) -> str:
     children = [f"<upd:InstallationBehavior{behavior} />"] if behavior else []
     if revision.uninstallable:
         children.append("<upd:UninstallationBehavior />")
-    children += _texts({"upd:SupportUrl": revision.support_url})
+    children += _texts(
+        {"upd:SupportUrl": revision.support_url, "upd:SecurityBulletinID": revision.security_bulletin}
+    )
     children += [f"<upd:KBArticleID>{number}</upd:KBArticleID>" for number in revision.kb_articles]
+    children += [f"<upd:Language>{language}</upd:Language>" for language in revision.languages]
+    if any(file.key is not None for file in revision.files):
+        children.append("<upd:SecuredFragment>FileDecryption</upd:SecuredFragment>")
     # WSUS writes a start and an end tag even when there is nothing between them
     return f"<upd:Properties{_attributes(values)}>{''.join(children)}</upd:Properties>"
 
@@ -363,6 +383,7 @@ def _file(file: File) -> str:
     values = _file_attributes(file) | {
         "Modified": file.modified.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "PatchingType": file.patching_type,
+        "IsEncrypted": None if file.key is None else "true",
     }
     return f"<upd:File{_attributes(values)}>{_sha256(file)}</upd:File>"
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 
-from mdm.lab.store import Account
+from mdm.lab.manners import Terms
+from mdm.lab.store import Account, DeviceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,12 +91,20 @@ class Enrolment:
     """The bridge's id of the device."""
     account: Account
     nonce: bytes
+    server_nonce: bytes
+
+    def record(self, identity: Identity) -> DeviceRecord:
+        """The device as it is before its first session."""
+        return DeviceRecord(identity, self.account, self.nonce, server_nonce=self.server_nonce)
 
 
-def enrol(api: BridgeApi, identity: Identity, auth: str = "syncml:auth-md5") -> Enrolment:
+def enrol(api: BridgeApi, identity: Identity, terms: Terms | None = None) -> Enrolment:
     """Create the device on the bridge; raises ApiProblem `device_exists` if it is known there already."""
-    made = api.post("/devices", {"device_id": identity.device_id, "name": identity.name, "auth": auth})
+    made = api.post(
+        "/devices", {"device_id": identity.device_id, "name": identity.name, **asdict(terms or Terms())}
+    )
     given = made["credentials"]
+    server = given.get("server") or {"scheme": None, "username": "", "password": "", "nonce": ""}
     return Enrolment(
         id=made["id"],
         account=Account(
@@ -103,6 +112,10 @@ def enrol(api: BridgeApi, identity: Identity, auth: str = "syncml:auth-md5") -> 
             scheme=given["scheme"],
             username=given["username"],
             password=given["password"],
+            server_scheme=server["scheme"],
+            server_username=server["username"],
+            server_password=server["password"],
         ),
         nonce=base64.b64decode(given["nonce"]),
+        server_nonce=base64.b64decode(server["nonce"]),
     )

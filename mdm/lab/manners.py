@@ -10,7 +10,7 @@ from typing import Final
 
 from mdm.lab.dice import Dice
 from syncml.alerts import DEVICE_PREP_SYNC, REQUEST_PENDING, SYNC_TYPE, UNENROLL_USER_REQUEST, AlertCode
-from syncml.auth import BASIC, MD5
+from syncml.auth import BASIC, MAC, MD5
 from syncml.messages import Alert, Item, Meta
 
 __all__ = [
@@ -20,9 +20,10 @@ __all__ = [
     "UNENROL_ALERT",
     "UNKNOWN_ALERT",
     "Manners",
+    "Terms",
     "alert",
     "manners_of",
-    "scheme_of",
+    "terms_of",
 ]
 
 MESSAGE_SIZE: Final = 64 * 1024
@@ -68,6 +69,8 @@ class Manners:
     """`user`, `others` or `none`."""
     alerts: tuple[Alert, ...] = ()
     """Sent in each package 1, after LoginStatus."""
+    suspicious: bool = False
+    """It begins each session with a nonce the server does not know, so that this has to prove itself anew."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes nothing can be sent with."""
@@ -109,9 +112,31 @@ def manners_of(seed: int, number: int) -> Manners:
         pending=max(0, lot("pending", 5) - 2),
         login_status=_LOGINS[lot("login", len(_LOGINS))],
         alerts=_ALERTS[: lot("alerts", len(_ALERTS) + 1)],
+        suspicious=lot("suspicious", 3) == 0,
     )
 
 
-def scheme_of(seed: int, number: int) -> str:
-    """The scheme that device is enrolled with: MD5, or in a third of them basic."""
-    return BASIC if Dice(seed).number(f"manners/{number}/scheme", 0, 2) == 0 else MD5
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a device and the server prove themselves to each other: the members of the request that enrols it."""
+
+    auth: str = MD5
+    auth_each_message: bool = True
+    server_auth: str | None = None
+
+
+_SERVER_SCHEMES: Final = (None, MD5, MAC)
+
+
+def terms_of(seed: int, number: int) -> Terms:
+    """The terms that device is enrolled on: every scheme is somebody's."""
+    dice = Dice(seed)
+
+    def lot(what: str, count: int) -> int:
+        return dice.number(f"manners/{number}/{what}", 0, count - 1)
+
+    return Terms(
+        auth=(MD5, BASIC, MAC)[lot("scheme", 3)],
+        auth_each_message=lot("each", 3) > 0,
+        server_auth=_SERVER_SCHEMES[lot("server", len(_SERVER_SCHEMES))],
+    )

@@ -17,12 +17,11 @@ from mdm.commands.base import CommandError
 from mdm.lab.device import VirtualDevice
 from mdm.lab.dice import Dice
 from mdm.lab.enrol import ApiProblem, BridgeApi, BridgeAway, enrol
-from mdm.lab.manners import scheme_of
+from mdm.lab.manners import Terms, terms_of
 from mdm.lab.offers import offers_for, preinstalled_for
 from mdm.lab.store import DeviceRecord, DeviceStore, Identity
 from mdm.lab.versions import Build
 from mdm.lab.windows import QUICK, TYPICAL, Habits
-from syncml.auth import MD5
 
 if TYPE_CHECKING:
     import threading
@@ -168,8 +167,8 @@ def muster(
                     "csp-bridge token create --name lab --scope devices.write --plain"
                 )
             api = BridgeApi(options.server, options.token, http)
-            scheme = scheme_of(options.seed, number) if options.chaos else MD5
-            record = _enrolled(identity, scheme, api, store, say=say, stop=stop)
+            terms = terms_of(options.seed, number) if options.chaos else Terms()
+            record = _enrolled(identity, terms, api, store, say=say, stop=stop)
         if stop.is_set():
             break
         records.append(record)
@@ -191,7 +190,7 @@ def _stored(identity: Identity, store: DeviceStore, endpoint: str) -> DeviceReco
 
 def _enrolled(
     identity: Identity,
-    scheme: str,
+    terms: Terms,
     api: BridgeApi,
     store: DeviceStore,
     *,
@@ -201,7 +200,7 @@ def _enrolled(
     waits = iter(_ENROL_WAITS)
     while True:
         try:
-            enrolment = enrol(api, identity, scheme)
+            enrolment = enrol(api, identity, terms)
         except BridgeAway as away:
             pause = next(waits, None)
             if pause is None or stop.is_set():
@@ -211,7 +210,7 @@ def _enrolled(
         except ApiProblem as problem:
             raise CommandError(_enrol_problem(identity, problem, store)) from None
         else:
-            record = DeviceRecord(identity, enrolment.account, enrolment.nonce)
+            record = enrolment.record(identity)
             store.save(record)
             return record
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = [
+    "OPERATIONS",
     "REQUEST_LIMITS",
     "Call",
     "ErrorCode",
@@ -39,6 +40,26 @@ _OPEN = (
     'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:xsd="http://www.w3.org/2001/XMLSchema"><soap:Body>'
 )
 _CLOSE = "</soap:Body></soap:Envelope>"
+
+
+OPERATIONS = frozenset(
+    {
+        "DownloadFiles",
+        "GetAuthConfig",
+        "GetAuthorizationCookie",
+        "GetConfigData",
+        "GetCookie",
+        "GetDeployments",
+        "GetDriverIdList",
+        "GetDriverSetData",
+        "GetRelatedRevisionsForUpdates",
+        "GetRevisionIdList",
+        "GetUpdateData",
+        "GetUpdateDecryptionData",
+        "Ping",
+    }
+)
+"""What a virtual upstream can be asked, over all of its services."""
 
 
 class ErrorCode(StrEnum):

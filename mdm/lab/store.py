@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Account", "DeviceRecord", "DeviceStore", "Identity"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,15 @@ class Account:
     server_uri: str
     """URL of the device endpoint, without a query."""
     scheme: str
-    """`syncml:auth-md5` or `syncml:auth-basic`."""
+    """`syncml:auth-md5`, `syncml:auth-basic` or `syncml:auth-MAC`."""
     username: str
     password: str = field(repr=False)
+    server_scheme: str | None = None
+    """How the server proves itself: `syncml:auth-md5` or `syncml:auth-MAC`; None: it need not."""
+    server_username: str = ""
+    server_password: str = field(default="", repr=False)
+    provider_id: str = "CSPBridge"
+    """Name of the management server below `./Vendor/MSFT/DMClient/Provider`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +57,12 @@ class DeviceRecord:
     identity: Identity
     account: Account
     nonce: bytes | None
-    """For the next session; None: the server has to challenge first."""
+    """For the next credentials; None: the server has to challenge first."""
     windows: WindowsState = WindowsState()  # noqa: RUF009 - frozen, and its mappings are never changed in place
     sessions: int = 0
     """Sessions begun: the SessionID of the next one. The first is "0", as after a boot of Windows."""
+    server_nonce: bytes = b""
+    """What the server's next credentials must be made with."""
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values."""
@@ -65,6 +73,7 @@ class DeviceRecord:
             "nonce": None if self.nonce is None else self.nonce.hex(),
             "windows": self.windows.to_json(),
             "sessions": self.sessions,
+            "server_nonce": self.server_nonce.hex(),
         }
 
     @classmethod
@@ -78,6 +87,7 @@ class DeviceRecord:
             nonce=None if value["nonce"] is None else bytes.fromhex(value["nonce"]),
             windows=WindowsState.from_json(value["windows"]),
             sessions=value["sessions"],
+            server_nonce=bytes.fromhex(value["server_nonce"]),
         )
 
 

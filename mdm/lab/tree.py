@@ -1,6 +1,6 @@
 """The management tree of a virtual device: executes DM commands the way Windows does, on what Windows has.
 
-Nothing is stored here. What the Update CSP and the update policies show is made from `Windows` for each
+Nothing is stored here. What the Update CSP, the update policies and DMClient show is made from `Windows` for each
 command, and what a command changes goes back there, so the lists cannot disagree with what the device does.
 
     status  when
@@ -12,22 +12,29 @@ command, and what a command changes goes back there, so the lists cannot disagre
     406     a ?list= or ?prop= that Windows has not, Copy, a user alert
     415     a Format that is not the node's
     418     Add of what is there
-    500     a value outside the policy's range; in an Atomic anything but Add, Delete, Exec, Replace
-    507     an Atomic of which a command failed: 216 for those undone, 215 for those not reached
+    500     a value outside the policy's range; in an Atomic anything but Add, Delete, Exec, Replace, and a Replace
+            of what was added in it
+    507     an Atomic of which a command failed: 216 for those undone (516 if that failed), 215 for those not reached
 
-Sources: MS-MDM 3.1.5, RepPro 1.2.1, TND 1.2.1, Update CSP and its DDF, Policy CSP Update.
+From SyncApplicationVersion 3.0 on a failure carries the HRESULT behind it, as Windows since 1903 does it.
+Sources: MS-MDM 3.1.5, RepPro 1.2.1, TND 1.2.1, Update CSP and its DDF, Policy CSP Update, DMClient CSP.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from csp.dmclient import validate as validate_setting
 from csp.errors import InvalidGuid, InvalidLocURI, InvalidValue
 from csp.guid import guid_of_name
 from csp.locuri import LocURI, escape
 from csp.policy import ACCESS, POLICIES, validate
+from csp.sync_version import tells_errors
 from csp.tree import Access, Scope, find_node
+from mdm.lab.nodes import root
+from mdm.lab.original_errors import ILLEGAL_IN_A_TRANSACTION, ORIGINAL_ERRORS
+from mdm.lab.properties import PROPERTIES, value_of
 from mdm.lab.windows_state import iso_time
 from syncml.alerts import AlertCode
 from syncml.client import Outcome
@@ -52,23 +59,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from mdm.lab.nodes import Branch, Leaf
     from mdm.lab.versions import Build
     from mdm.lab.windows import Windows
     from syncml.messages import Command
 
-__all__ = ["Branch", "DeviceTree", "Leaf"]
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A node with a value."""
-
-    value: str
-    format: str = "chr"
-
-
-Branch: TypeAlias = "dict[str, Branch | Leaf]"
-"""An interior node: its children by name, unescaped."""
+__all__ = ["DeviceTree"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +78,8 @@ class _Rule:
     """Name of the policy, below Policy/Config/Update."""
     known: bool = True
     """False for a policy this build or edition has not."""
+    sets_version: bool = False
+    """True for SyncApplicationVersion."""
 
 
 _VERBS: Final[Mapping[type, Access]] = {
@@ -99,17 +97,35 @@ _CONFIG: Final = ("vendor", "msft", "policy", "config", "update")
 _RESULT: Final = ("vendor", "msft", "policy", "result", "update")
 _INTERIOR: Final = _Rule(Access.GET, "node")
 _FACT: Final = _Rule(Access.GET, "chr")
+# The DDF has Delete, too; but "once you set the value to 2.0, it will not go back to 1.0" (DMClient CSP).
+_SYNC_VERSION: Final = _Rule(Access.ADD | Access.GET | Access.REPLACE, "chr", sets_version=True)
+_LISTINGS: Final = frozenset({None, "Struct", "StructData"})
 _ROLLBACKS: Final = {"qualityupdate": "quality", "featureupdate": "feature"}
 
 
 class DeviceTree:
     """One device's tree; it lives as long as the `Windows` it shows."""
 
-    def __init__(self, windows: Windows, build: Build, facts: Mapping[str, str]) -> None:
-        """`facts` are LocURIs of read-only chr leaves outside the CSPs, e.g. `./DevInfo/Man`, with their values."""
+    def __init__(
+        self, windows: Windows, build: Build, facts: Mapping[str, str], *, provider_id: str = "CSPBridge"
+    ) -> None:
+        """`facts` are LocURIs of read-only chr leaves outside the CSPs, e.g. `./DevInfo/Man`, with their values.
+
+        `provider_id` is the name of the management server, below `./Vendor/MSFT/DMClient/Provider`.
+        """
         self.windows = windows
         self._build = build
         self._facts = {LocURI.parse(uri).segments: value for uri, value in facts.items()}
+        self._provider_id = provider_id
+        self._version_key = tuple(
+            _normal(name)
+            for name in ("Vendor", "MSFT", "DMClient", "Provider", provider_id, "SyncApplicationVersion")
+        )
+        self.begin_session()
+
+    def begin_session(self) -> None:
+        """Speak from here on the SyncApplicationVersion that was written last: it holds from the next session on."""
+        self._tells_errors = tells_errors(self.windows.state.sync_version)
 
     def execute(self, command: Command, now: datetime) -> Outcome:
         """Carry out one command; never raises on what a server sent."""
@@ -118,7 +134,7 @@ class DeviceTree:
         if isinstance(command, Atomic):
             return self._atomic(command, now)
         if isinstance(command, Sequence):
-            return Outcome(StatusCode.OK, inner=tuple(self.execute(each, now) for each in command.commands))
+            return self._sequence(command, now)
         if isinstance(command, (Add, Delete, Exec, Get, Replace)):
             return self._items(command, now)
         assert isinstance(command, (Alert, Copy)), command  # noqa: S101 - the client passes no Status or Results
@@ -130,28 +146,58 @@ class DeviceTree:
 
     # --- groups ------------------------------------------------------------------------------------------
 
+    def _sequence(self, sequence: Sequence, now: datetime) -> Outcome:
+        """200 once begun; what follows an alert that nobody confirms is not executed (DM_Protocol 11)."""
+        outcomes: list[Outcome] = []
+        for command in sequence.commands:
+            outcomes.append(self.execute(command, now))
+            stops = self.windows.habits.stops_sequences or isinstance(command, Alert)
+            if stops and not is_success(outcomes[-1].status):
+                break
+        rest = map(_not_executed, sequence.commands[len(outcomes) :])
+        return Outcome(StatusCode.OK, inner=(*outcomes, *rest))
+
     def _atomic(self, atomic: Atomic, now: datetime) -> Outcome:
         """All or nothing (MS-MDM 2.2.7.3); the state being one value, undoing is putting it back."""
         before = self.windows.state
         outcomes: list[Outcome] = []
+        added: set[tuple[str, ...]] = set()
         for command in atomic.commands:
-            if isinstance(command, (Add, Delete, Exec, Replace, Unknown)) or not command.cmd_id:
-                outcome = self.execute(command, now)
-            else:
-                outcome = Outcome(StatusCode.COMMAND_FAILED, inner=_not_executed(command).inner)
+            outcome = self._inside(command, added, now)
             outcomes.append(outcome)
             if not is_success(outcome.status):
                 break
+            if isinstance(command, Add):
+                added |= _addresses(command)
         else:
             return Outcome(StatusCode.OK, inner=tuple(outcomes))
-        self.windows.state = before
         *done, failed = outcomes
-        undone = [_with_status(outcome, StatusCode.ATOMIC_ROLLED_BACK) for outcome in done]
+        status = StatusCode.ATOMIC_ROLL_BACK_FAILED
+        if self.windows.habits.undoes_atomics:
+            self.windows.state = before
+            status = StatusCode.ATOMIC_ROLLED_BACK
         rest = [_not_executed(command) for command in atomic.commands[len(outcomes) :]]
-        return Outcome(StatusCode.ATOMIC_FAILED, inner=(*undone, failed, *rest))
+        undone = self._outcome(status)
+        items = tuple(
+            (uri, int(undone.status), undone.original_error) if is_success(code) else (uri, code, error)
+            for uri, code, error in failed.items_status
+        )
+        inner = (*(undone for _ in done), replace(failed, items_status=items), *rest)
+        return replace(self._outcome(StatusCode.ATOMIC_FAILED), inner=inner)
+
+    def _inside(self, command: Command, added: set[tuple[str, ...]], now: datetime) -> Outcome:
+        """One command of an Atomic, in which the addresses in `added` were added before."""
+        legal = isinstance(command, (Add, Delete, Exec, Replace, Unknown)) or not command.cmd_id
+        if legal and not (isinstance(command, Replace) and added & _addresses(command)):
+            return self.execute(command, now)
+        return Outcome(
+            StatusCode.COMMAND_FAILED,
+            original_error=ILLEGAL_IN_A_TRANSACTION if self._tells_errors else None,
+            inner=_not_executed(command).inner,
+        )
 
     def _items(self, command: _ItemCommand, now: datetime) -> Outcome:
-        """One Status for the command: that of its first item that failed, else 200."""
+        """One Status for the command, and where its items differ, one for each of them (MS-MDM 2.2.4.3)."""
         found: list[Item] = []
         statuses: list[StatusCode] = []
         for item in command.items:
@@ -164,59 +210,95 @@ class DeviceTree:
         if not statuses:
             return Outcome(StatusCode.BAD_REQUEST)
         failed = [status for status in statuses if not is_success(status)]
-        return Outcome(failed[0] if failed else StatusCode.OK, items=tuple(found))
+        outcome = replace(self._outcome(failed[0] if failed else StatusCode.OK), items=tuple(found))
+        if len(set(statuses)) == 1:
+            return outcome
+        each = (
+            (_named(item), int(status), self._outcome(status).original_error)
+            for item, status in zip(command.items, statuses, strict=True)
+        )
+        return replace(outcome, items_status=tuple(each))
+
+    def _outcome(self, status: StatusCode) -> Outcome:
+        """The status, with the error behind it if the session's version has that."""
+        return Outcome(status, original_error=ORIGINAL_ERRORS.get(status) if self._tells_errors else None)
 
     # --- one item ----------------------------------------------------------------------------------------
 
     def _get(self, item: Item) -> tuple[StatusCode, list[Item]]:  # noqa: PLR0911 - the checks, in their order
-        uri, status = _target(item)
+        uri, is_query_known = _target(item)
         if uri is None:
-            return status, []
+            return StatusCode.BAD_REQUEST, []
         rule = self._rule(uri)
         if rule is None or not rule.known:
             return StatusCode.NOT_FOUND, []
         if Access.GET not in rule.access or _user_scope(uri):
             return StatusCode.COMMAND_NOT_ALLOWED, []
-        if uri.query is not None and uri.listing not in {"Struct", "StructData"}:
-            return StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED, []
         found = self._find(uri)
         if found is None:
             return StatusCode.NOT_FOUND, []
+        if not is_query_known or uri.listing not in _LISTINGS or uri.prop not in {None, *PROPERTIES}:
+            return StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED, []
         names, node = found
         # Results name the node in the form of the request, without its query.
         base = LocURI(uri.segments[: len(uri.segments) - len(names)] + names)
+        if uri.prop is not None:
+            return StatusCode.OK, [self._property(uri.prop, base, node)]
         if uri.query is None:
             return StatusCode.OK, [_item(base, node, data=True, children=True)]
         data = uri.listing == "StructData"
         return StatusCode.OK, [_item(at, each, data=data) for at, each in _walk(base, node)]
 
-    def _change(  # noqa: PLR0911 - the checks, in their order
-        self, command: Add | Delete | Exec | Replace, item: Item, now: datetime
-    ) -> StatusCode:
-        uri, status = _target(item)
+    def _property(self, prop: str, at: LocURI, node: Branch | Leaf) -> Item:
+        """The Item of a property, without Meta, since all properties are text (TND 7.4)."""
+        named = replace(at, query=f"prop={prop}") if self.windows.habits.names_properties else at
+        value = value_of(prop, at, "node" if isinstance(node, dict) else node.format)
+        return Item(source=Location(str(named)), data=value or None)
+
+    def _change(self, command: Add | Delete | Exec | Replace, item: Item, now: datetime) -> StatusCode:
+        uri, is_query_known = _target(item)
         if uri is None:
-            return status
+            return StatusCode.BAD_REQUEST
         rule = self._rule(uri)
         if rule is None:
             return StatusCode.NOT_FOUND
-        if not rule.known or uri.query is not None or _user_scope(uri):
+        if not rule.known or _user_scope(uri):
             return StatusCode.COMMAND_NOT_ALLOWED
         exists = self._find(uri) is not None
-        if isinstance(command, Delete) and not exists:
-            return StatusCode.NOT_FOUND
-        if _VERBS[type(command)] not in rule.access or (isinstance(command, Delete) and rule.permanent):
-            return StatusCode.COMMAND_NOT_ALLOWED
-        if isinstance(command, Add) and exists:
-            return StatusCode.ALREADY_EXISTS
+        if uri.query is not None or not is_query_known:
+            return _change_of_query(uri, exists=exists, is_known=is_query_known)
+        return _refusal(command, rule, exists=exists) or self._carry_out(command, uri, rule, item, now)
+
+    def _carry_out(
+        self, command: Add | Delete | Exec | Replace, uri: LocURI, rule: _Rule, item: Item, now: datetime
+    ) -> StatusCode:
         if isinstance(command, Exec):
             self.windows.roll_back(_ROLLBACKS[uri.segments[-1].lower()], now)
             return StatusCode.OK
+        if rule.sets_version:
+            return self._write_version(item, _format(command, item))
         if rule.policy is None:
             return self._approve(uri, item, _format(command, item), now)
         if isinstance(command, Delete):
             self.windows.unset_policy(rule.policy, now)
             return StatusCode.OK
         return self._write_policy(rule.policy, item, _format(command, item), now)
+
+    def _write_version(self, item: Item, format_: str) -> StatusCode:
+        """A version this build knows and that is not below the one it has; how Windows refuses others is not known."""
+        if format_ != _SYNC_VERSION.format:
+            return StatusCode.UNSUPPORTED_MEDIA_TYPE_OR_FORMAT
+        text = item.data or ""
+        try:
+            validate_setting("SyncApplicationVersion", text)
+        except InvalidValue:
+            return StatusCode.COMMAND_FAILED
+        version = text if "." in text else f"{text}.0"
+        least, most = self.windows.state.sync_version, self._build.max_sync_version
+        if not _digits(least) <= _digits(version) <= _digits(most):
+            return StatusCode.COMMAND_FAILED
+        self.windows.set_sync_version(version)
+        return StatusCode.OK
 
     def _write_policy(self, name: str, item: Item, format_: str, now: datetime) -> StatusCode:
         if format_ != POLICIES[name].format:
@@ -253,6 +335,8 @@ class DeviceTree:
             if not self._build.has(node.since):
                 return None
             return _Rule(node.access, node.format, permanent=node.scope is Scope.PERMANENT)
+        if tuple(map(_normal, canonical.segments)) == self._version_key:
+            return _SYNC_VERSION
         key = tuple(name.lower() for name in canonical.segments)
         for area, access in ((_CONFIG, ACCESS), (_RESULT, Access.GET)):
             if key[:-1] == area:
@@ -270,7 +354,7 @@ class DeviceTree:
 
     def _find(self, uri: LocURI) -> tuple[tuple[str, ...], Branch | Leaf] | None:
         """The node at this address and its names as the tree writes them, or None."""
-        node: Branch | Leaf = self._root()
+        node: Branch | Leaf = root(self.windows, self._build, self._facts, self._provider_id)
         names: list[str] = []
         for asked in uri.canonical().segments:
             if not isinstance(node, dict):
@@ -283,91 +367,52 @@ class DeviceTree:
             node = node[name]
         return tuple(names), node
 
-    def _root(self) -> Branch:
-        root: Branch = {}
-        for segments, value in self._facts.items():
-            branch = root
-            for name in segments[:-1]:
-                below = branch.setdefault(name, {})
-                assert isinstance(below, dict), segments  # noqa: S101 - facts are leaves, none below another
-                branch = below
-            branch[segments[-1]] = Leaf(value)
-        policies = self.windows.state.policies
-        config: Branch = {name: Leaf(value, POLICIES[name].format) for name, value in policies.items()}
-        result: Branch = {
-            name: Leaf(policies.get(name, policy.default or ""), policy.format)
-            for name, policy in POLICIES.items()
-            if (name in policies or policy.default is not None) and self._build.has(policy.since)
-        }
-        root["Vendor"] = {
-            "MSFT": {
-                "Policy": {"Config": {"Update": config}, "Result": {"Update": result}},
-                "Update": self._update(),
-            }
-        }
-        return root
 
-    def _update(self) -> Branch:
-        windows, state = self.windows, self.windows.state
-        deferred = state.policies.get("DeferFeatureUpdatesPeriodInDays", "0") != "0"
-        update: Branch = {
-            "ApprovedUpdates": {
-                guid: {"ApprovedTime": Leaf(at, "time")} for guid, at in sorted(state.approved.items())
-            },
-            "FailedUpdates": {
-                job.update.update_id: {
-                    "HResult": _int(_signed(job.hresult or 0)),
-                    self._build.failure_leaf: _int(job.failure or 0),
-                    **self._revision(job.update.revision_number),
-                }
-                for job in windows.failed()
-            },
-            "InstalledUpdates": {
-                job.update.update_id: self._revision(job.update.revision_number)
-                for job in windows.installed()
-            },
-            "InstallableUpdates": {
-                job.update.update_id: {
-                    "Type": _int(job.update.type),
-                    "RevisionNumber": _int(job.update.revision_number),
-                }
-                for job in windows.installable()
-            },
-            "PendingRebootUpdates": {
-                job.update.update_id: {
-                    "InstalledTime": Leaf(iso_time(job.installed_at) if job.installed_at else "0", "time"),
-                    **self._revision(job.update.revision_number),
-                }
-                for job in windows.pending_reboot()
-            },
-            "LastSuccessfulScanTime": Leaf(iso_time(state.last_scan) if state.last_scan else "0", "time"),
-            "DeferUpgrade": Leaf("true" if deferred else "false", "bool"),
-        }
-        if self._build.has("1803"):
-            update["Rollback"] = {
-                "QualityUpdate": Leaf("", "null"),
-                "FeatureUpdate": Leaf("", "null"),
-                "QualityUpdateStatus": Leaf(state.rollbacks.get("quality", "")),
-                "FeatureUpdateStatus": Leaf(state.rollbacks.get("feature", "")),
-            }
-        return update
-
-    def _revision(self, number: int) -> Branch:
-        return {"RevisionNumber": _int(number)} if self._build.reports_revisions else {}
+def _named(item: Item) -> str:
+    return item.target.loc_uri if item.target else ""
 
 
-def _target(item: Item) -> tuple[LocURI | None, StatusCode]:
-    """The address an item names, or the status that refuses it."""
-    text = item.target.loc_uri if item.target else ""
+def _target(item: Item) -> tuple[LocURI | None, bool]:
+    """The address an item names, None if it names none; and False if it has a query that TND does not know."""
+    text = _named(item)
     try:
-        return LocURI.parse(text), StatusCode.OK
+        return LocURI.parse(text), True
     except InvalidLocURI:
         # A good path with a query nobody knows asks for a feature; anything else is no address.
         try:
-            LocURI.parse(text.partition("?")[0])
+            return LocURI.parse(text.partition("?")[0]), False
         except InvalidLocURI:
-            return None, StatusCode.BAD_REQUEST
-        return None, StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
+            return None, False
+
+
+def _refusal(command: Add | Delete | Exec | Replace, rule: _Rule, *, exists: bool) -> StatusCode | None:
+    """The status that refuses the command on a node with these rules, or None if it may be carried out."""
+    if isinstance(command, Delete) and not exists:
+        return StatusCode.NOT_FOUND
+    if _VERBS[type(command)] not in rule.access or (isinstance(command, Delete) and rule.permanent):
+        return StatusCode.COMMAND_NOT_ALLOWED
+    if isinstance(command, Add) and exists:
+        return StatusCode.ALREADY_EXISTS
+    return None
+
+
+def _change_of_query(uri: LocURI, *, exists: bool, is_known: bool) -> StatusCode:
+    """The refusal of a change of what a query names: properties take Get, and a Replace that no node here does."""
+    if uri.prop is not None and not exists:
+        return StatusCode.NOT_FOUND
+    if not is_known or uri.prop not in {None, *PROPERTIES}:
+        return StatusCode.OPTIONAL_FEATURE_NOT_SUPPORTED
+    return StatusCode.COMMAND_NOT_ALLOWED
+
+
+def _addresses(command: Add | Replace) -> set[tuple[str, ...]]:
+    """What a command's items name, each in the one form that all its addresses have in common."""
+    uris = (_target(item)[0] for item in command.items)
+    return {tuple(map(_normal, uri.canonical().segments)) for uri in uris if uri is not None}
+
+
+def _digits(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def _user_scope(uri: LocURI) -> bool:
@@ -394,15 +439,6 @@ def _format(command: _ItemCommand, item: Item) -> str:
     return "chr"
 
 
-def _int(value: int) -> Leaf:
-    return Leaf(str(value), "int")
-
-
-def _signed(hresult: int) -> int:
-    """Format int has 32 bits with a sign."""
-    return hresult - (1 << 32) if hresult >= 1 << 31 else hresult
-
-
 def _walk(at: LocURI, node: Branch | Leaf) -> Iterator[tuple[LocURI, Branch | Leaf]]:
     """The node, then everything below it, parents first (TND 8.4)."""
     yield at, node
@@ -421,10 +457,6 @@ def _item(at: LocURI, node: Branch | Leaf, *, data: bool, children: bool = False
         meta=None if node.format == "chr" else Meta(format=node.format),
         data=node.value if data and node.value else None,
     )
-
-
-def _with_status(outcome: Outcome, status: StatusCode) -> Outcome:
-    return Outcome(status, inner=tuple(_with_status(inner, status) for inner in outcome.inner))
 
 
 def _not_executed(command: Command) -> Outcome:

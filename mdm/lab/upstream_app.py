@@ -20,6 +20,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mdm.lab.faults import CONTENT, FaultKind, FaultPlan
 from mdm.lab.soap import (
     REQUEST_LIMITS,
     Call,
@@ -32,7 +33,9 @@ from mdm.lab.soap import (
 )
 from mdm.lab.upstream_cookies import CookieMint, CookieRefused
 from mdm.lab.upstream_service import SERVICES, Context, Operation
+from mdm.lab.upstream_spoilers import spoil
 from mdm.lab.upstream_store import UpstreamStore
+from mdm.lab.xpress import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,7 +44,9 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+    from mdm.lab.bulk import BulkCatalogue
     from mdm.lab.documents import Document
+    from mdm.lab.faults import FaultRule
     from mdm.lab.upstream_options import UpstreamOptions
 
 __all__ = ["RequestRecord", "VirtualUpstream"]
@@ -61,19 +66,26 @@ class RequestRecord:
     """HTTP status of the answer."""
     error: str | None = None
     """ErrorCode of the fault, if it was one."""
+    struck: FaultKind | None = None
+    """What was done to it on purpose."""
 
 
 class VirtualUpstream:
     """One upstream's state and its endpoints; everything but the endpoints may be used from other threads."""
 
     def __init__(
-        self, documents: Iterable[Document], options: UpstreamOptions, clock: Callable[[], datetime]
+        self,
+        documents: Iterable[Document],
+        options: UpstreamOptions,
+        clock: Callable[[], datetime],
+        bulk: BulkCatalogue | None = None,
+        released: int | None = None,
     ) -> None:
-        """`clock` gives the moment of each request."""
+        """`clock` gives the moment of each request; for the others see UpstreamStore."""
         self.clock = clock
-        self.store = UpstreamStore(documents, clock(), options.generation)
+        self.store = UpstreamStore(documents, clock(), options.generation, bulk, released)
         self.requests: list[RequestRecord] = []
-        self._mint = CookieMint(secrets.token_bytes(32))
+        self._mint = _new_mint()
         self._lock = threading.Lock()
         self.options = options
 
@@ -99,6 +111,7 @@ class VirtualUpstream:
         with self._lock:
             self._options = options
             self._failures = options.fail_next
+            self._plan = FaultPlan(options.rules, options.seed)
             self._faults = {name: deque(map(ErrorCode, codes)) for name, codes in options.faults.items()}
             self.store.generation = options.generation
 
@@ -116,12 +129,14 @@ class VirtualUpstream:
             return self._note(name, now, Response(status_code=503))
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/xml":
             return self._note(name, now, Response(status_code=415))
+        rule = await self._struck(name)
         base_url = str(request.base_url).rstrip("/")
         action = ""
         try:
             call, operation = _dispatch(request.url.path, received)
             action = f"{operation.namespace}/{name}"
             self._scheduled_fault(name)
+            self._injected_fault(rule, name)
             context = Context(self.store, self._mint, self._options, base_url, now)
             answer = envelope(operation.namespace, name, _answer(operation, call, context))
         except (Fault, Unreadable) as fault:
@@ -132,20 +147,42 @@ class VirtualUpstream:
                 action=action,
             )
             code = fault.code if isinstance(fault, Fault) else None
-            return self._note(name, now, Response(content, 500, _XML), code)
-        return self._note(name, now, Response(answer, 200, _XML))
+            return self._note(name, now, Response(content, 500, _XML), code, rule)
+        return self._note(name, now, _packed(Response(answer, 200, _XML), request), rule=rule)
 
     async def _content(self, request: Request) -> Response:
         now = self.clock()
         if await self._trouble():
-            return self._note("Content", now, Response(status_code=503))
+            return self._note(CONTENT, now, Response(status_code=503))
+        rule = await self._struck(CONTENT)
         path = request.url.path
-        data = self.store.content(path)
+        data = self.store.content(path, lazy=self._options.lazy_content)
         if data is not None:
-            return self._note("Content", now, _file(data, request.headers.get("range")))
+            return self._note(CONTENT, now, _file(data, request.headers.get("range")), rule=rule)
         # IIS knows no type for a name without extension, and so forbids it before it looks for the file
         status = 404 if "." in path.rpartition("/")[2] else 403
-        return self._note("Content", now, Response(status_code=status))
+        return self._note(CONTENT, now, Response(status_code=status), rule=rule)
+
+    async def _struck(self, operation: str) -> FaultRule | None:
+        """The rule that strikes at this request; it may hold it back already."""
+        rule = self._plan.next(operation)
+        if rule is not None and rule.kind == FaultKind.SLOW:
+            await anyio.sleep(rule.amount)
+        return rule
+
+    def _injected_fault(self, rule: FaultRule | None, operation: str) -> None:
+        """Raise the fault of a rule, after doing to this server what would cause it."""
+        match rule.kind if rule is not None else None:
+            case FaultKind.ABSENT:
+                raise Unreadable(f"{operation} is not an operation of this service")
+            case FaultKind.COOKIES:
+                self._mint = _new_mint()
+                raise Fault(ErrorCode.INVALID_COOKIE)
+            case FaultKind.GENERATION:
+                self.bump_generation()
+                raise Fault(ErrorCode.SERVER_CHANGED)
+            case FaultKind.FAULT if rule is not None:
+                raise Fault(rule.code) if rule.code is not None else Unreadable("an unexpected error")
 
     async def _trouble(self) -> bool:
         """Wait as long as the options say; True if this request is one of those to fail."""
@@ -162,9 +199,25 @@ class VirtualUpstream:
         if code is not None:
             raise Fault(code)
 
-    def _note(self, operation: str, at: datetime, response: Response, error: str | None = None) -> Response:
-        self.requests.append(RequestRecord(operation, at, response.status_code, error))
+    def _note(
+        self,
+        operation: str,
+        at: datetime,
+        response: Response,
+        error: str | None = None,
+        rule: FaultRule | None = None,
+    ) -> Response:
+        """Note what goes out, which is what the rule makes of the answer."""
+        if rule is not None:
+            response = spoil(rule, response)
+        self.requests.append(
+            RequestRecord(operation, at, response.status_code, error, rule.kind if rule is not None else None)
+        )
         return response
+
+
+def _new_mint() -> CookieMint:
+    return CookieMint(secrets.token_bytes(32))
 
 
 def _receive(body: bytes) -> Call | Unreadable:
@@ -192,6 +245,14 @@ def _answer(operation: Operation, call: Call, context: Context) -> str | None:
         except CookieRefused:
             raise Fault(ErrorCode.INVALID_COOKIE) from None
     return operation.answer(call.arguments, context)
+
+
+def _packed(response: Response, request: Request) -> Response:
+    """The answer in the one content coding that a Windows client asks for, and a WSUS knows."""
+    codings = request.headers.get("accept-encoding", "").lower().split(",")
+    if "xpress" not in (coding.partition(";")[0].strip() for coding in codings):
+        return response
+    return Response(pack(bytes(response.body)), response.status_code, {**_XML, "Content-Encoding": "xpress"})
 
 
 def _file(data: bytes, wanted: str | None) -> Response:

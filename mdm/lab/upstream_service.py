@@ -8,23 +8,39 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from mdm.lab.cabinet import pack_blob
-from mdm.lab.documents import Identity
-from mdm.lab.soap import ErrorCode, Fault, Members, Unreadable, element, text_element
-from mdm.lab.upstream_cookies import CookieMint, CookieRefused, Ticket, timestamp
-from mdm.lab.upstream_store import InvalidAnchor, RevisionFilter, UnknownGeneration
+from mdm.lab.soap import ErrorCode, Fault, Members, element, text_element
+from mdm.lab.upstream_context import (
+    DA,
+    IM,
+    SD,
+    Context,
+    Operation,
+    anchor_of,
+    deltas_of,
+    guids_of,
+    identities_of,
+    identity_element,
+)
+from mdm.lab.upstream_cookies import CookieRefused, Ticket, timestamp
+from mdm.lab.upstream_deployments import get_deployments
+from mdm.lab.upstream_drivers import (
+    MAX_COMPUTER_IDS,
+    MAX_DRIVER_SETS,
+    MAX_PNP_IDS,
+    get_driver_id_list,
+    get_driver_set_data,
+)
+from mdm.lab.upstream_languages import ENABLED, LANGUAGES, SHORT_NAMES
+from mdm.lab.upstream_store import RevisionFilter
 from mdm.upstream.messages import wire_guid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mdm.lab.documents import Document, File
+    from mdm.lab.documents import Document, File, Identity
     from mdm.lab.upstream_options import UpstreamOptions
-    from mdm.lab.upstream_store import Anchor, UpstreamStore
 
 __all__ = ["AUTH", "REPORTING", "SERVICES", "SYNC", "Context", "Operation"]
 
@@ -32,12 +48,8 @@ SYNC = "/serversyncwebservice/serversyncwebservice.asmx"
 AUTH = "/dssauthwebservice/dssauthwebservice.asmx"
 REPORTING = "/reportingwebservice/reportingwebservice.asmx"
 
-_SD = "http://www.microsoft.com/SoftwareDistribution"
-_DA = f"{_SD}/Server/DssAuthWebService"
-_IM = f"{_SD}/Server/IMonitorable"
-
 _PLUGIN = "DssTargeting"
-_PROTOCOL = "1.20"
+_PROTOCOLS = {"wsus": "1.20", "mu": "1.21"}
 _AUTHORIZATION_LIFETIME = timedelta(days=1)
 _PLAIN_UTF16_BYTES = 5_120
 _MAX_DIGESTS = 100
@@ -45,61 +57,11 @@ _ACCOUNT = re.compile(r"(?:[\w-]+\\)?[\w-]+(?:\.[\w-]+)*\$?", re.ASCII)
 """A fully qualified name, or DOMAIN\\HOST$ as Windows machine accounts arrive."""
 _VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})", re.ASCII)
 
-_NO_GUID = "00000000-0000-0000-0000-000000000000"
-_ALL_COMPUTERS = "a0a08746-4dbe-4a37-9adf-9e7652c0b421"
-_UNASSIGNED = "b73ca6ed-5727-47f3-84de-015e03f6a88a"
-
-_LANGUAGES = (
-    (0, "all", "all"),
-    (1025, "ar", "Arabic"),
-    (1028, "zh-tw", "Chinese (Traditional)"),
-    (1029, "cs", "Czech"),
-    (1030, "da", "Danish"),
-    (1031, "de", "German"),
-    (1032, "el", "Greek"),
-    (1033, "en", "English"),
-    (1034, "es", "Spanish"),
-    (1035, "fi", "Finnish"),
-    (1036, "fr", "French"),
-    (1037, "he", "Hebrew"),
-    (1038, "hu", "Hungarian"),
-    (1040, "it", "Italian"),
-    (1041, "ja", "Japanese"),
-    (1042, "ko", "Korean"),
-    (1043, "nl", "Dutch"),
-    (1044, "no", "Norwegian"),
-    (1045, "pl", "Polish"),
-    (1046, "pt-br", "Portuguese (Brazil)"),
-    (1049, "ru", "Russian"),
-    (1053, "sv", "Swedish"),
-    (1055, "tr", "Turkish"),
-    (2052, "zh-cn", "Chinese (Simplified)"),
-    (2070, "pt", "Portuguese (Portugal)"),
-    (3076, "zh-hk", "Chinese (Hong Kong SAR)"),
-    (66577, "ja-nec", "Japanese NEC"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What an operation may use."""
-
-    store: UpstreamStore
-    mint: CookieMint
-    options: UpstreamOptions
-    base_url: str
-    """Scheme, host and port as the client wrote them, without a slash at the end."""
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation of one service."""
-
-    namespace: str
-    answer: Callable[[Members, Context], str | None]
-    """Gives the XML of the Result element, None for a response without one; raises Fault or Unreadable."""
-    needs_cookie: bool = True
+_CONFIG_ORDERS = {
+    "wsus": ("ComputerIdsInRequest", "DriverSetsPerRequest", "PnpHardwareIdsInRequest", "UpdatesPerRequest"),
+    "mu": ("UpdatesPerRequest", "DriverSetsPerRequest", "ComputerIdsInRequest", "PnpHardwareIdsInRequest"),
+}
+"""Two orders of one message: a client must read it by name."""
 
 
 def _get_auth_config(_call: Members, context: Context) -> str:
@@ -156,21 +118,26 @@ def _get_cookie(call: Members, context: Context) -> str:
 
 def _get_config_data(call: Members, context: Context) -> str:
     text = call.text("configAnchor")
-    known = _anchor(context, text, "configAnchor") if text is not None else None
+    known = anchor_of(context, text, "configAnchor") if text is not None else None
+    flavour = context.options.flavour
+    drivers = flavour == "mu"
+    limits = {
+        "UpdatesPerRequest": context.options.max_updates,
+        "DriverSetsPerRequest": MAX_DRIVER_SETS if drivers else 0,
+        "ComputerIdsInRequest": MAX_COMPUTER_IDS if drivers else 0,
+        "PnpHardwareIdsInRequest": MAX_PNP_IDS if drivers else 0,
+    }
     # languages never change here: whoever has an anchor has them
-    languages = () if known is not None else map(_language, _LANGUAGES)
+    languages = () if known is not None else map(_language, LANGUAGES)
     return element(
         "GetConfigDataResult",
         (
-            text_element("CatalogOnlySync", "true"),
+            text_element("CatalogOnlySync", str(not context.options.lazy_content).lower()),
             text_element("LazySync", "true"),
-            text_element("ServerHostsPsfFiles", "false"),
-            text_element("MaxNumberOfComputerIdsInRequest", "0"),
-            text_element("MaxNumberOfDriverSetsPerRequest", "0"),
-            text_element("MaxNumberOfPnpHardwareIdsInRequest", "0"),
-            text_element("MaxNumberOfUpdatesPerRequest", str(context.options.max_updates)),
+            text_element("ServerHostsPsfFiles", str(flavour == "mu").lower()),
+            *(text_element(f"MaxNumberOf{each}", str(limits[each])) for each in _CONFIG_ORDERS[flavour]),
             text_element("NewConfigAnchor", str(context.store.anchor(context.now))),
-            text_element("ProtocolVersion", _PROTOCOL),
+            text_element("ProtocolVersion", _PROTOCOLS[flavour]),
             element("LanguageUpdateList", languages),
             text_element("MaxUpdatesPerRequestInGetUpdateDecryptionData", str(context.options.max_updates)),
         ),
@@ -185,42 +152,47 @@ def _language(language: tuple[int, str, str]) -> str:
             text_element("LanguageID", str(number)),
             text_element("ShortLanguage", short),
             text_element("LongLanguage", long),
-            text_element("Enabled", "true" if short in ("all", "en", "de") else "false"),
+            text_element("Enabled", str(short in ENABLED).lower()),
         ),
     )
 
 
 def _get_revision_id_list(call: Members, context: Context) -> str:
     wanted = call.members("filter")
+    if context.options.flavour == "mu" and not wanted.has("Get63LanguageOnly"):
+        raise Fault(ErrorCode.INVALID_PARAMETERS, "filter")
     text = wanted.text("Anchor")
     if text is not None:
-        _anchor(context, text, "filter")
+        anchor_of(context, text, "filter")
     anchor, found = context.store.revisions(
         RevisionFilter(
             configuration=wanted.flag("GetConfig", default=False),
             anchor=text,
-            categories=_deltas(wanted, "Categories"),
-            classifications=_deltas(wanted, "Classifications"),
+            categories=deltas_of(wanted, "Categories"),
+            classifications=deltas_of(wanted, "Classifications"),
+            languages=_language_deltas(wanted),
         ),
         context.now,
     )
     return element(
         "GetRevisionIdListResult",
-        (text_element("Anchor", str(anchor)), element("NewRevisions", map(_identity_element, found))),
+        (text_element("Anchor", str(anchor)), element("NewRevisions", map(identity_element, found))),
     )
 
 
-def _deltas(wanted: Members, array: str) -> dict[str, bool] | None:
-    if not wanted.has(array):
+def _language_deltas(wanted: Members) -> dict[str, bool] | None:
+    """Short name -> Delta; a language this server does not know cannot select anything."""
+    if not wanted.has("Languages"):
         return None
-    return {
-        _guid(item.required("Id"), "Id"): item.flag("Delta", default=False)
-        for item in wanted.items(array, "IdAndDelta")
-    }
+    found = (
+        (SHORT_NAMES.get(item.integer("Id")), item.flag("Delta", default=False))
+        for item in wanted.items("Languages", "LanguageAndDelta")
+    )
+    return {short: delta for short, delta in found if short is not None}
 
 
 def _get_update_data(call: Members, context: Context) -> str:
-    wanted = _identities(call, context)
+    wanted = identities_of(call, context)
     found = {identity: context.store.get(identity) for identity in wanted}
     missing = [identity for identity, document in found.items() if document is None]
     if missing:
@@ -258,7 +230,7 @@ def _update(document: Document, context: Context) -> str:
         blobs = listed + text_element("XmlUpdateBlobCompressed", packed)
     else:
         blobs = text_element("XmlUpdateBlob", document.xml) + listed
-    return element("ServerSyncUpdateData", (_identity_element(document.identity, "Id"), blobs))
+    return element("ServerSyncUpdateData", (identity_element(document.identity, "Id"), blobs))
 
 
 def _compressed(document: Document, options: UpstreamOptions) -> bool:
@@ -279,65 +251,59 @@ def _url(file: File, context: Context) -> str:
 
 
 def _get_update_decryption_data(call: Members, context: Context) -> str:
-    """No file of this upstream is encrypted, so no key is ever needed."""
-    _identities(call, context)
-    return element("GetUpdateDecryptionDataResult", (element("UpdateFileDecryptionData", ()),))
+    """The keys of encrypted files; of a file that is not encrypted there is nothing to say."""
+    wanted = identities_of(call, context)
+    found = {identity: context.store.get(identity) for identity in wanted}
+    missing = [identity for identity, document in found.items() if document is None]
+    if missing:
+        raise Fault(ErrorCode.INTERNAL_SERVER_ERROR, _missing_message(context, wanted, missing))
+    updates = (
+        _keys(document)
+        for document in found.values()
+        if document is not None and any(file.key is not None for file in document.files)
+    )
+    return element("GetUpdateDecryptionDataResult", (element("UpdateFileDecryptionData", updates),))
+
+
+def _keys(document: Document) -> str:
+    files = (
+        element(
+            "ServerSyncFileDecryption",
+            (
+                text_element("FileDigest", file.digest),
+                text_element("DecryptionKey", base64.b64encode(file.key).decode("ascii")),
+            ),
+        )
+        for file in document.files
+        if file.key is not None
+    )
+    return element(
+        "ServerSyncUpdateFileDecryption",
+        (identity_element(document.identity, "UpdateId"), element("FileDecryptionData", files)),
+    )
 
 
 def _get_related_revisions(call: Members, context: Context) -> str:
     """The highest revision of each id it knows; the specification calls this operation unused."""
-    wanted = [_guid(text, "updateIDs") for text in call.texts("updateIDs", "guid")]
+    wanted = guids_of(call, "updateIDs")
     if not 1 <= len(wanted) <= context.options.max_updates:
         raise Fault(ErrorCode.INVALID_PARAMETERS, "updateIDs")
     found = [context.store.newest(key) for key in wanted]
     return element(
         "GetRelatedRevisionsForUpdatesResult",
-        (_identity_element(document.identity) for document in found if document is not None),
-    )
-
-
-def _get_deployments(call: Members, context: Context) -> str:
-    """What a server for autonomous downstream servers has: the two built-in groups and no deployments."""
-    _anchor(context, call.text("syncAnchor") or "", "syncAnchor")
-    deployments = call.text("deploymentAnchor")
-    if deployments is not None:
-        _anchor(context, deployments, "deploymentAnchor")
-    groups = (
-        element(
-            "ServerSyncTargetGroup",
-            (
-                text_element("TargetGroupID", key),
-                text_element("ParentGroupId", parent),
-                text_element("Name", name),
-                text_element("IsBuiltin", "true"),
-            ),
-        )
-        for key, parent, name in (
-            (_ALL_COMPUTERS, _NO_GUID, "All Computers"),
-            (_UNASSIGNED, _ALL_COMPUTERS, "Unassigned Computers"),
-        )
-    )
-    return element(
-        "GetDeploymentsResult",
-        (
-            text_element("Anchor", str(context.store.anchor(context.now))),
-            element("Groups", groups),
-            element("Deployments", ()),
-            element("DeadDeployments", ()),
-            element("HiddenUpdates", ()),
-            element("AcceptedEulas", ()),
-        ),
+        (identity_element(document.identity) for document in found if document is not None),
     )
 
 
 def _download_files(call: Members, context: Context) -> None:
-    """Accept digests of any known file; there is nothing to fetch, the licence texts are already here."""
+    """Fetch files, of which the licence texts are all this server can have; a digest nobody knows fails the call."""
     digests = call.texts("fileDigestList", "base64Binary")
     if not 1 <= len(digests) <= _MAX_DIGESTS:
         raise Fault(ErrorCode.INVALID_PARAMETERS, "fileDigestList")
     unknown = [digest for digest in digests if not context.store.knows_digest(digest)]
     if unknown:
         raise Fault(ErrorCode.FILE_DIGESTS_MISSING, "|".join(unknown))
+    context.store.fetch(digests)
 
 
 def _ping(_call: Members, context: Context) -> str:
@@ -355,54 +321,24 @@ def _ping(_call: Members, context: Context) -> str:
     )
 
 
-def _anchor(context: Context, text: str, parameter: str) -> Anchor:
-    try:
-        return context.store.read_anchor(text)
-    except InvalidAnchor:
-        raise Fault(ErrorCode.INVALID_PARAMETERS, parameter) from None
-    except UnknownGeneration:
-        raise Fault(ErrorCode.SERVER_CHANGED) from None
-
-
-def _identities(call: Members, context: Context) -> list[Identity]:
-    found = [
-        Identity(_guid(item.required("UpdateID"), "UpdateID"), item.integer("RevisionNumber"))
-        for item in call.items("updateIds", "UpdateIdentity")
-    ]
-    if not 1 <= len(found) <= context.options.max_updates:
-        raise Fault(ErrorCode.INVALID_PARAMETERS, "updateIds")
-    return found
-
-
-def _guid(text: str, name: str) -> str:
-    try:
-        return wire_guid(text)
-    except ValueError:
-        raise Unreadable(f"{name} is not a guid") from None
-
-
-def _identity_element(identity: Identity, name: str = "UpdateIdentity") -> str:
-    key, number = identity
-    return f"<{name}><UpdateID>{key}</UpdateID><RevisionNumber>{number}</RevisionNumber></{name}>"
-
-
-_PING = {"other:Ping": Operation(_IM, _ping, needs_cookie=False)}
+_PING = {"other:Ping": Operation(IM, _ping, needs_cookie=False)}
 
 SERVICES = {
     SYNC: _PING
     | {
-        "sd:GetAuthConfig": Operation(_SD, _get_auth_config, needs_cookie=False),
-        "sd:GetCookie": Operation(_SD, _get_cookie, needs_cookie=False),
-        "sd:GetConfigData": Operation(_SD, _get_config_data),
-        "sd:GetRevisionIdList": Operation(_SD, _get_revision_id_list),
-        "sd:GetUpdateData": Operation(_SD, _get_update_data),
-        "sd:GetUpdateDecryptionData": Operation(_SD, _get_update_decryption_data),
-        "sd:GetRelatedRevisionsForUpdates": Operation(_SD, _get_related_revisions),
-        "sd:GetDeployments": Operation(_SD, _get_deployments),
-        "sd:DownloadFiles": Operation(_SD, _download_files),
+        "sd:GetAuthConfig": Operation(SD, _get_auth_config, needs_cookie=False),
+        "sd:GetCookie": Operation(SD, _get_cookie, needs_cookie=False),
+        "sd:GetConfigData": Operation(SD, _get_config_data),
+        "sd:GetRevisionIdList": Operation(SD, _get_revision_id_list),
+        "sd:GetUpdateData": Operation(SD, _get_update_data),
+        "sd:GetUpdateDecryptionData": Operation(SD, _get_update_decryption_data),
+        "sd:GetRelatedRevisionsForUpdates": Operation(SD, _get_related_revisions),
+        "sd:GetDeployments": Operation(SD, get_deployments),
+        "sd:GetDriverIdList": Operation(SD, get_driver_id_list),
+        "sd:GetDriverSetData": Operation(SD, get_driver_set_data),
+        "sd:DownloadFiles": Operation(SD, _download_files),
     },
-    AUTH: _PING
-    | {"da:GetAuthorizationCookie": Operation(_DA, _get_authorization_cookie, needs_cookie=False)},
+    AUTH: _PING | {"da:GetAuthorizationCookie": Operation(DA, _get_authorization_cookie, needs_cookie=False)},
     REPORTING: _PING,
 }
 """Path in lower case -> call as `read_call` names it -> operation."""

@@ -44,6 +44,11 @@ class Build:
         return f"10.0.{self.number}.{self.ubr}"
 
     @property
+    def edition(self) -> str:
+        """As `./DevDetail/Ext/Microsoft/OSPlatform` names it: every virtual device has an Enterprise."""
+        return f"Windows {11 if self.number >= _RELEASES['W11 21H2'] else 10} Enterprise"
+
+    @property
     def reports_revisions(self) -> bool:
         """True if Failed-, Installed- and PendingRebootUpdates have RevisionNumber leaves (since 1703)."""
         return self.number >= _RELEASES["1703"]
@@ -55,6 +60,17 @@ class Build:
         Where Windows changed is not published; here Windows 10 has the old name and Windows 11 the new one.
         """
         return "State" if self.number >= _RELEASES["W11 21H2"] else "Status"
+
+    @property
+    def max_sync_version(self) -> str:
+        """MaxSyncApplicationVersion: the newest session protocol it knows (DMClient CSP, MS-MDM 3.2.5.1.3).
+
+        2.0 is what Windows 10 began with, and 3.0 came with 1903. Of the others only their number is
+        published: 5.0 belongs to the sessions of several users, which came with Windows 11.
+        """
+        if self.number >= _RELEASES["W11 21H2"]:
+            return "5.0"
+        return "3.0" if self.number >= _RELEASES["1903"] else "2.0"
 
     def has(self, since: str) -> bool:
         """True if something that exists since `1607`, or since `W11 21H2 / 2004+546 / 1909+1110`, is there.

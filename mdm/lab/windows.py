@@ -99,6 +99,12 @@ class Habits:
     """Share of updates whose first attempts fail."""
     failing: Mapping[str, int] = field(default_factory=dict)
     """UpdateID to the HRESULT its first attempt fails with, besides the share above."""
+    names_properties: bool = True
+    """Results of `?prop=` repeat that suffix; False: they name the node alone. Servers meet both."""
+    undoes_atomics: bool = True
+    """False: what an Atomic did before it failed cannot be undone, stays, and is answered 516."""
+    stops_sequences: bool = False
+    """True: a Sequence ends at any failure. False: only at an alert that nobody confirms."""
 
 
 class Windows:
@@ -184,6 +190,10 @@ class Windows:
         policies = {key: value for key, value in self.state.policies.items() if key != name}
         self.state = replace(self.state, policies=policies)
         self._start(now)
+
+    def set_sync_version(self, version: str) -> None:
+        """Write SyncApplicationVersion; sessions that are open go on as they began."""
+        self.state = replace(self.state, sync_version=version)
 
     def restart(self, now: datetime) -> None:
         """Restart the device: what waited for it is installed."""

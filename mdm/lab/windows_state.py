@@ -1,18 +1,21 @@
-"""What a virtual device remembers of its updates: one frozen value, and its JSON."""
+"""What a virtual device remembers of its updates and settings: one frozen value, and its JSON."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mdm.lab.catalogue import OfferedUpdate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Job", "Phase", "UpdateStatus", "WindowsState", "iso_time"]
+__all__ = ["FIRST_SYNC_VERSION", "Job", "Phase", "UpdateStatus", "WindowsState", "iso_time"]
+
+FIRST_SYNC_VERSION: Final = "1.0"
+"""SyncApplicationVersion of a device that no server has told otherwise (DMClient DDF, DefaultValue)."""
 
 
 class UpdateStatus(IntEnum):
@@ -51,7 +54,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class WindowsState:
-    """Everything a device remembers about updates; JSON by `to_json` and `from_json`."""
+    """Everything commands and updates change on a device; JSON by `to_json` and `from_json`."""
 
     jobs: Mapping[str, Job] = field(default_factory=dict)
     """By UpdateID."""
@@ -65,6 +68,8 @@ class WindowsState:
     restart_at: datetime | None = None
     rollbacks: Mapping[str, str] = field(default_factory=dict)
     """`quality` and `feature` to the result of the last rollback."""
+    sync_version: str = FIRST_SYNC_VERSION
+    """SyncApplicationVersion: the session protocol to speak from the next session on."""
 
     def to_json(self) -> dict[str, Any]:
         """The state as JSON values."""
@@ -76,6 +81,7 @@ class WindowsState:
             "next_scan": _text(self.next_scan),
             "restart_at": _text(self.restart_at),
             "rollbacks": dict(self.rollbacks),
+            "sync_version": self.sync_version,
         }
 
     @classmethod
@@ -90,6 +96,8 @@ class WindowsState:
             next_scan=_moment(value["next_scan"]),
             restart_at=_moment(value["restart_at"]),
             rollbacks=dict(value["rollbacks"]),
+            # Devices made before there was a choice speak what they always did.
+            sync_version=value.get("sync_version", FIRST_SYNC_VERSION),
         )
 
 

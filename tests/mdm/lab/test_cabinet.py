@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import struct
 import subprocess
@@ -100,3 +101,32 @@ def test_too_much_for_one_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert pack_member(_bytes(65536))
     with pytest.raises(ValueError, match="do not fit"):
         pack_member(_bytes(65537))
+
+
+# --- long members -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, 32_768, 32_769, 100_001])
+def test_a_long_member_is_compressed(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a size on it is MSZIP, whose blocks point back into those before; libmspack reads it."""
+    monkeypatch.setattr(cabinet, "_LARGE", 0)
+    content = _bytes(size)
+    packed = pack_member(content)
+    assert struct.unpack_from("<H", packed, 42) == (1,)
+    assert CabArchive.from_bytes(packed).read("blob") == content
+
+
+def test_a_long_text_becomes_short() -> None:
+    """As a real upstream's cabinets do: what repeats itself costs little."""
+    text = "".join(f'<update name="component-{number:06d}" />' for number in range(40_000))
+    packed = pack_blob(text)
+    assert len(packed) < len(text) / 5
+    assert CabArchive.from_bytes(packed).read("blob").decode("utf-16-le") == text
+    assert struct.unpack_from("<H", pack_blob("<short/>"), 42) == (0x1503,)
+
+
+def test_bytes_that_cannot_be_made_smaller_survive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block of noise grows by some bytes and still comes back."""
+    monkeypatch.setattr(cabinet, "_LARGE", 0)
+    noise = hashlib.shake_128(b"noise").digest(70_000)
+    assert CabArchive.from_bytes(pack_member(noise)).read("blob") == noise

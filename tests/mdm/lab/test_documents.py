@@ -19,6 +19,7 @@ from mdm.lab.documents import (
     document,
     render,
 )
+from mdm.lab.releases.applicability import driver_metadata
 
 UPD = f"{{{NAMESPACES['upd']}}}"
 CREATED = datetime(2026, 10, 4, 12, 0, 58, 287000, tzinfo=UTC)
@@ -170,3 +171,31 @@ def test_a_content_path_ends_in_hash_and_extension() -> None:
     """The folder is the last two hex digits; a name without extension stays without."""
     assert FILE.content_path == f"/Content/F5/{'87F5' * 10}.exe"
     assert replace(FILE, name="LICENCE").content_path == f"/Content/F5/{'87F5' * 10}"
+
+
+def test_languages_and_bulletins_stand_among_the_properties() -> None:
+    """After the KB articles; the upstream lists the document by its languages."""
+    bound = replace(PLAIN, kb_articles=("1",), security_bulletin="MS15-001", languages=("de", "fr"))
+    properties = etree.fromstring(render(bound))[1]
+    assert names(properties) == ["SecurityBulletinID", "KBArticleID", "Language", "Language"]
+    assert [child.text for child in properties][2:] == ["de", "fr"]
+    assert document(bound).languages == {"de", "fr"}
+    assert document(PLAIN).languages == frozenset()
+
+
+def test_an_encrypted_file_says_so() -> None:
+    """At the file, and in a SecuredFragment among the properties; plain files say nothing."""
+    root = etree.fromstring(render(replace(PLAIN, files=(replace(FILE, key=b"k"), FILE))))
+    assert root.findtext(f"{UPD}Properties/{UPD}SecuredFragment") == "FileDecryption"
+    assert [file.get("IsEncrypted") for file in root.iter(f"{UPD}File")] == ["true", None]
+
+
+def test_a_driver_is_known_by_its_hardware() -> None:
+    """Every HardwareID of its metadata, unescaped and in lower case."""
+    metadata = "".join(
+        driver_metadata(each, provider="p", kind="k", model="m", version="1.0", date="2026-11-21")
+        for each in (r"USB\VID_8087&PID_0033", r"PCI\VEN_1")
+    )
+    driver = document(replace(PLAIN, update_type="Driver", rule_metadata=metadata))
+    assert driver.hardware_ids == {r"usb\vid_8087&pid_0033", r"pci\ven_1"}
+    assert document(PLAIN).hardware_ids == frozenset()

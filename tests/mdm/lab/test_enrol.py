@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mdm.lab.enrol import ApiProblem, BridgeApi, BridgeAway, enrol
+from mdm.lab.manners import Terms
 from mdm.lab.store import Identity
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def test_enrolling_gives_an_account(served: Any, http: httpx2.Client) -> None:
     """The bridge makes the credentials; the device endpoint is the server's /omadm."""
     api = served.api(http)
-    made = enrol(api, Identity("ENROL-1", "PC-1", "26100"), "syncml:auth-basic")
+    made = enrol(api, Identity("ENROL-1", "PC-1", "26100"), Terms("syncml:auth-basic"))
     assert made.account.server_uri == f"{served.bridge.url}/omadm"
     assert made.account.scheme == "syncml:auth-basic"
     assert api.get(f"/devices/{made.id}")["name"] == "PC-1"

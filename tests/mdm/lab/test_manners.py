@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from mdm.lab.manners import MESSAGE_SIZE, UNENROL_ALERT, Manners, alert, manners_of, scheme_of
+from mdm.lab.manners import MESSAGE_SIZE, UNENROL_ALERT, Manners, alert, manners_of, terms_of
 from syncml.alerts import AlertCode
 
 
@@ -19,14 +19,15 @@ def test_manners_are_the_same_each_time() -> None:
 
 
 def test_a_fleet_has_all_of_them() -> None:
-    """Among two hundred devices each manner has each of its forms, and both schemes are used."""
+    """Among two hundred devices each manner has each of its forms, and so have the terms."""
     fleet = [manners_of(7, number) for number in range(200)]
     for field in fields(Manners):
         assert len({getattr(manners, field.name) for manners in fleet}) > 1, field.name
     assert {manners.login_status for manners in fleet} == {"user", "others", "none"}
-    schemes = Counter(scheme_of(7, number) for number in range(200))
-    assert schemes.keys() == {"syncml:auth-basic", "syncml:auth-md5"}
-    assert min(schemes.values()) > 30
+    terms = Counter(terms_of(7, number) for number in range(200))
+    assert {each.auth for each in terms} == {"syncml:auth-basic", "syncml:auth-md5", "syncml:auth-MAC"}
+    assert {each.server_auth for each in terms} == {None, "syncml:auth-md5", "syncml:auth-MAC"}
+    assert len(terms) == 18, "each way to prove each other is somebody's"
 
 
 def test_there_is_room_for_commands() -> None:

@@ -14,7 +14,7 @@ import pytest
 from mdm.commands.base import CommandError
 from mdm.lab import muster as muster_module
 from mdm.lab.generate import build_catalogue
-from mdm.lab.manners import scheme_of
+from mdm.lab.manners import terms_of
 from mdm.lab.muster import BUILDS, FleetOptions, http_client, identity_of, make_device, muster
 from mdm.lab.store import Account, DeviceRecord, DeviceStore
 from mdm.lab.windows import QUICK, TYPICAL, Habits
@@ -57,11 +57,12 @@ def test_devices_are_enrolled_once(options: FleetOptions) -> None:
 
 
 def test_a_fleet_for_chaos_has_both_schemes(options: FleetOptions) -> None:
-    """Each device is enrolled with the scheme of its manners."""
-    records = run(replace(options, chaos=True, count=8))
-    schemes = [record.account.scheme for record in records]
-    assert schemes == [scheme_of(options.seed, number) for number in range(8)]
-    assert len(set(schemes)) == 2
+    """Each device is enrolled on the terms of its manners."""
+    records = run(replace(options, chaos=True, count=12))
+    schemes = [(record.account.scheme, record.account.server_scheme) for record in records]
+    terms = [terms_of(options.seed, number) for number in range(12)]
+    assert schemes == [(each.auth, each.server_auth) for each in terms]
+    assert len(set(schemes)) > 3
 
 
 def test_a_fleet_in_a_hurry_has_quick_habits() -> None:

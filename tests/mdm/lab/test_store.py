@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -44,6 +45,18 @@ def test_nobody_else_can_read_it(state_dir: Path) -> None:
 def test_an_unknown_device_has_no_record(state_dir: Path) -> None:
     """None, not an error: it is to be enrolled."""
     assert DeviceStore(state_dir).load("nobody") is None
+
+
+def test_a_device_of_before_has_the_usual_server(state_dir: Path) -> None:
+    """A file without the name of the management server is read with the default one, and otherwise as it stands."""
+    store = DeviceStore(state_dir)
+    store.save(RECORD)
+    path = store.path(RECORD.identity.device_id)
+    value = json.loads(path.read_text())
+    del value["account"]["provider_id"], value["windows"]["sync_version"]
+    path.write_text(json.dumps(value))
+    assert store.load(RECORD.identity.device_id) == RECORD
+    assert RECORD.account.provider_id == "CSPBridge"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2}', '{"format": 1}', "\xff"])

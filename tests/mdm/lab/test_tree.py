@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,13 @@ from csp.plan import Desired, Reported, plan
 from csp.policy import POLICIES, policy_uri, result_uri
 from csp.queries import confirm_installed, state_queries
 from csp.snapshot import UpdateList, UpdateSnapshot
+from csp.sync_version import queries, raise_request, read
 from csp.tree import UPDATE_TREE, Access
 from mdm.lab.catalogue import OfferedUpdate
 from mdm.lab.tree import DeviceTree
 from mdm.lab.versions import Build
 from mdm.lab.windows import REQUIRE_UPDATE_APPROVAL, Habits, Pace, Windows
+from syncml.client import answer, begin, receive
 from syncml.exchange import Answer, Request
 from syncml.messages import (
     Add,
@@ -31,9 +34,11 @@ from syncml.messages import (
     Get,
     Item,
     Location,
+    Message,
     Meta,
     Replace,
     Sequence,
+    Status,
     Unknown,
 )
 
@@ -46,6 +51,8 @@ PACE = Pace(*[timedelta(hours=1)] * 4)
 INSTALLED, PENDING, FAILED, FRESH = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "1abc")
 UPDATE = "./Vendor/MSFT/Update"
 CONFIG = "./Device/Vendor/MSFT/Policy/Config/Update"
+PROVIDER = "./Vendor/MSFT/DMClient/Provider/CSPBridge"
+VERSION = f"{PROVIDER}/SyncApplicationVersion"
 VERBS = {"Add": Add, "Delete": Delete, "Exec": Exec, "Get": Get, "Replace": Replace}
 
 
@@ -64,17 +71,17 @@ def offer(update_id: str, *, reboot: bool = False) -> OfferedUpdate:
     )
 
 
-def device(build: str = "26100.4652") -> DeviceTree:
+def device(build: str = "26100.4652", provider_id: str = "CSPBridge", **habits: bool) -> DeviceTree:
     """A device with one update in each list."""
     updates = [offer(INSTALLED), offer(PENDING, reboot=True), offer(FAILED), offer(FRESH)]
-    windows = Windows(lambda _: updates, Habits(pace=PACE, failing={FAILED: 0x800F0922}))
+    windows = Windows(lambda _: updates, Habits(pace=PACE, failing={FAILED: 0x800F0922}, **habits))
     windows.set_policy(REQUIRE_UPDATE_APPROVAL, "1", NOON)
     windows.advance(NOON)
     for guid in (INSTALLED, PENDING, FAILED):
         windows.approve(guid, "2026-11-21T12:00:00Z", NOON)
     windows.hurry(NOON)
     facts = {"./DevInfo/Man": "Contoso", "./DevInfo/Mod": "Virtual", "./DevDetail/SwV": build}
-    return DeviceTree(windows, Build.parse(build), facts)
+    return DeviceTree(windows, Build.parse(build), facts, provider_id=provider_id)
 
 
 def item(uri: str, data: str | None = None, format_: str | None = None) -> Item:
@@ -148,8 +155,51 @@ CASES = [
     ("Get", f"{UPDATE}/InstalledUpdates/{FRESH}", None, None, 404),
     ("Get", f"{UPDATE}/InstallableUpdates?list=Struct", None, None, 200),
     ("Get", f"{UPDATE}/InstallableUpdates?list=TNDS", None, None, 406),
-    ("Get", f"{UPDATE}/InstallableUpdates?prop=ACL", None, None, 406),
     ("Get", f"{UPDATE}/InstallableUpdates?list=Everything", None, None, 406),
+    ("Get", f"{UPDATE}/InstalledUpdates/{FRESH}?list=TNDS", None, None, 404),
+    ("Get", f"{UPDATE}/InstalledUpdates/{FRESH}?list=Everything", None, None, 404),
+    # properties
+    ("Get", f"{UPDATE}/InstallableUpdates?prop=Name", None, None, 200),
+    *(
+        (("Get", f"{UPDATE}?prop={name}", None, None, 406))
+        for name in ("ACL", "Size", "Title", "TStamp", "VerNo")
+    ),
+    ("Get", f"{UPDATE}?prop=format", None, None, 406),
+    ("Get", f"{UPDATE}?prop=", None, None, 406),
+    ("Get", f"{UPDATE}/Nonsense?prop=Name", None, None, 404),
+    ("Get", f"{UPDATE}/InstalledUpdates/{FRESH}?prop=ACL", None, None, 404),
+    ("Get", f"{CONFIG}/AllowAutoUpdate?prop=Format", None, None, 404),
+    ("Get", f"{CONFIG}/NoSuchPolicy?prop=Format", None, None, 404),
+    ("Get", f"{UPDATE}/Rollback/QualityUpdate?prop=Format", None, None, 405),
+    ("Get", "./User/Vendor/MSFT/Update?prop=Name", None, None, 405),
+    ("Replace", f"{CONFIG}/RequireUpdateApproval?prop=Name", None, "Other", 405),
+    ("Replace", f"{CONFIG}/RequireUpdateApproval?prop=Format", None, "chr", 405),
+    ("Add", f"{UPDATE}?prop=Type", None, "text/plain", 405),
+    ("Delete", f"{CONFIG}/RequireUpdateApproval?prop=Name", None, None, 405),
+    ("Replace", f"{UPDATE}?prop=ACL", None, "Get=*", 406),
+    ("Replace", f"{UPDATE}?prop=Title", None, "Updates", 406),
+    ("Replace", f"{UPDATE}?everything", None, "x", 406),
+    ("Replace", f"{CONFIG}/AllowAutoUpdate?prop=Name", None, "Other", 404),
+    ("Add", f"{UPDATE}/ApprovedUpdates/{FRESH}?prop=Name", None, None, 404),
+    # the session's version
+    ("Get", VERSION, None, None, 200),
+    ("Get", f"{PROVIDER}/maxsyncapplicationversion", None, None, 200),
+    ("Get", "./Device/Vendor/MSFT/DMClient?list=StructData", None, None, 200),
+    ("Get", "./Vendor/MSFT/DMClient/Provider/Other/SyncApplicationVersion", None, None, 404),
+    ("Get", f"{PROVIDER}/EntDMID", None, None, 404),
+    ("Replace", VERSION, None, "3.0", 200),
+    ("Replace", VERSION, "chr", "3", 200),
+    ("Replace", VERSION, None, "1.0", 200),
+    ("Replace", VERSION, None, "0.9", 500),
+    ("Replace", VERSION, None, "5.1", 500),
+    ("Replace", VERSION, None, "3.x", 500),
+    ("Replace", VERSION, None, None, 500),
+    ("Replace", VERSION, "int", "3", 415),
+    ("Add", VERSION, None, "3.0", 418),
+    ("Delete", VERSION, None, None, 405),
+    ("Exec", VERSION, None, None, 405),
+    ("Replace", f"{PROVIDER}/MaxSyncApplicationVersion", None, "9.0", 405),
+    ("Replace", "./Vendor/MSFT/DMClient/Provider/Other/SyncApplicationVersion", None, "3.0", 404),
     ("Get", f"{CONFIG}/AllowAutoUpdate", None, None, 404),
     ("Get", f"{CONFIG}/NoSuchPolicy", None, None, 404),
     ("Get", "./Vendor/MSFT/Nothing", None, None, 404),
@@ -385,11 +435,51 @@ def test_an_atomic_is_undone_by_one_failure(failing: Command, inner: int) -> Non
     assert tree.windows.state is before
 
 
+def test_an_atomic_that_cannot_be_undone_stays() -> None:
+    """Where undoing fails, what was done is answered 516 and stays; what was not reached did not happen."""
+    tree = device(undoes_atomics=False)
+    atomic = Atomic(
+        "1", (approve("2", FRESH), policy("3", "NoSuchPolicy", "1"), policy("4", "AllowAutoUpdate", "3"))
+    )
+    assert statuses(tree.execute(atomic, NOON)) == [507, 516, 405, 215]
+    assert FRESH in tree.windows.state.approved
+    assert "AllowAutoUpdate" not in tree.windows.state.policies
+
+
+def test_an_atomic_does_not_replace_what_it_added() -> None:
+    """A Replace of a node that the same Atomic added is 500, whatever form its address has."""
+    tree = device()
+    before = tree.windows.state
+    added = Add("2", (item(f"{CONFIG}/AllowAutoUpdate", "3", "int"),))
+    again = Replace("3", (item("./Vendor/MSFT/Policy/Config/Update/allowautoupdate", "4", "int"),))
+    assert statuses(tree.execute(Atomic("1", (added, again)), NOON)) == [507, 216, 500]
+    assert tree.windows.state is before
+    other = policy("3", "ScheduledInstallDay", "1")
+    assert statuses(tree.execute(Atomic("1", (added, other)), NOON)) == [200, 200, 200]
+
+
 def test_a_sequence_goes_on_in_order() -> None:
     """A Sequence is 200 once begun; each command has its own status and a Get its own items."""
     outcome = device().execute(Sequence("1", (approve("2", FRESH), approve("3", FRESH), get)), NOON)
     assert statuses(outcome) == [200, 200, 418, 200]
     assert outcome.inner[2].items
+
+
+def test_a_sequence_ends_at_a_question_nobody_answers() -> None:
+    """Nobody confirms an alert of the server, so what it was to allow is not executed, groups with all in them."""
+    tree = device()
+    group = Atomic("5", (approve("6", FRESH),))
+    outcome = tree.execute(Sequence("1", (Alert("2", "1101"), approve("3", FRESH), group)), NOON)
+    assert statuses(outcome) == [200, 406, 215, 215]
+    assert statuses(outcome.inner[2]) == [215, 215]
+    assert FRESH not in tree.windows.state.approved
+
+
+def test_a_sequence_may_end_at_any_failure() -> None:
+    """Devices differ in whether they go on after a failure; the habit has both."""
+    sequence = Sequence("1", (approve("2", INSTALLED), approve("3", FRESH)))
+    assert statuses(device().execute(sequence, NOON)) == [200, 418, 200]
+    assert statuses(device(stops_sequences=True).execute(sequence, NOON)) == [200, 418, 215]
 
 
 @pytest.mark.parametrize(
@@ -409,6 +499,11 @@ def test_what_is_no_command_is_refused(command: Command, status: int) -> None:
     assert device().execute(command, NOON).status == status
 
 
+def test_a_missing_end_of_data_is_noted() -> None:
+    """Alert 1225 asks no user anything: it is taken note of."""
+    assert device().execute(Alert("4", "1225"), NOON).status == 200
+
+
 def test_a_group_without_cmd_id_is_not_begun() -> None:
     """A group that cannot be answered is refused, and what is in it is not executed."""
     tree = device()
@@ -417,13 +512,209 @@ def test_a_group_without_cmd_id_is_not_begun() -> None:
     assert FRESH not in tree.windows.state.approved
 
 
-def test_several_items_share_the_first_failure() -> None:
-    """A command with several items gets one status; a Get still brings what it found."""
+def test_items_that_differ_have_a_status_each() -> None:
+    """Each item is told by the address it was asked with; a Get still brings what it found."""
     tree = device()
     uris = (f"{UPDATE}/LastSuccessfulScanTime", f"{UPDATE}/Nonsense", "./DevInfo/Man")
     outcome = tree.execute(Get("4", tuple(map(item, uris))), NOON)
     assert outcome.status == 404
+    assert outcome.items_status == ((uris[0], 200, None), (uris[1], 404, None), (uris[2], 200, None))
     assert [at for at, *_ in shown(outcome)] == [uris[0], uris[2]]
+
+
+@pytest.mark.parametrize(("uri", "status"), [(UPDATE, 200), (f"{UPDATE}/Nonsense", 404)])
+def test_items_that_agree_share_one_status(uri: str, status: int) -> None:
+    """Where all items came to the same, one Status says it."""
+    outcome = device().execute(Get("4", (item(uri), item(f"{uri}?list=Struct"))), NOON)
+    assert (outcome.status, outcome.items_status) == (status, ())
+
+
+def test_items_are_told_one_by_one_in_the_message() -> None:
+    """The client writes one Status with a TargetRef for each item."""
+    uris = ("./DevInfo/Man", f"{UPDATE}/Nonsense")
+    command = Get("4", tuple(map(item, uris)))
+    message = answered(device(), command)
+    found = [status for status in message.commands if isinstance(status, Status) and status.cmd_ref == "4"]
+    assert [(status.target_refs, status.data) for status in found] == [
+        ((uris[0],), "200"),
+        ((uris[1],), "404"),
+    ]
+
+
+@pytest.mark.parametrize(("undoes", "status"), [(True, 216), (False, 516)])
+def test_items_that_were_done_in_a_failed_atomic_are_undone(undoes: bool, status: int) -> None:  # noqa: FBT001 - a parameter of the table
+    """An item that had succeeded is undone with the rest, and says so beside the one that failed."""
+    tree = device(undoes_atomics=undoes)
+    uris = (f"{CONFIG}/AllowAutoUpdate", f"{CONFIG}/NoSuchPolicy")
+    both = Replace("2", tuple(item(uri, "3", "int") for uri in uris))
+    outcome = tree.execute(Atomic("1", (both,)), NOON)
+    assert statuses(outcome) == [507, 405]
+    assert outcome.inner[0].items_status == ((uris[0], status, None), (uris[1], 405, None))
+    assert ("AllowAutoUpdate" in tree.windows.state.policies) is not undoes
+
+
+UPDATE_TYPE = "com.microsoft/1.1/MDM/Update"
+
+
+@pytest.mark.parametrize(
+    ("uri", "name", "format_", "type_"),
+    [
+        (UPDATE, "Update", "node", UPDATE_TYPE),
+        ("./Device/vendor/msft/update", "Update", "node", UPDATE_TYPE),
+        (f"{UPDATE}/InstalledUpdates", "InstalledUpdates", "node", None),
+        (f"{UPDATE}/InstalledUpdates/%7b{INSTALLED.upper()}%7d", INSTALLED, "node", None),
+        (f"{UPDATE}/InstallableUpdates/{FRESH}/Type", "Type", "int", "text/plain"),
+        (f"{UPDATE}/LastSuccessfulScanTime", "LastSuccessfulScanTime", "time", "text/plain"),
+        (f"{CONFIG}/RequireUpdateApproval", "RequireUpdateApproval", "int", "text/plain"),
+        ("./Vendor/MSFT", "MSFT", "node", None),
+        ("./DevInfo/man", "Man", "chr", "text/plain"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_properties_tell_name_format_and_type(
+    uri: str,
+    name: str,
+    format_: str,
+    type_: str | None,
+    named: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
+    """A property is one Item of text without Meta, whose Source has the suffix or, by habit, has it not."""
+    tree = device(names_properties=named)
+    for prop, value in (("Name", name), ("Format", format_), ("Type", type_)):
+        (result,) = run(tree, "Get", f"{uri}?prop={prop}").items
+        assert (result.data, result.meta) == (value, None)
+        assert result.source is not None
+        at = LocURI.parse(result.source.loc_uri)
+        assert at.prop == (prop if named else None)
+        assert at.without_query().canonical().segments[-1] == name
+
+
+def test_a_property_does_not_tell_what_is_in_a_leaf() -> None:
+    """The value of the node itself is in no property."""
+    results = [
+        run(device(), "Get", f"./DevInfo/Man?prop={prop}").items for prop in ("Name", "Format", "Type")
+    ]
+    assert "Contoso" not in [result.data for (result,) in results]
+
+
+@pytest.mark.parametrize(
+    ("build", "most"),
+    [("10240", "2.0"), ("17763", "2.0"), ("18362", "3.0"), ("19045", "3.0"), ("26100", "5.0")],
+)
+def test_the_newest_version_is_that_of_the_build(build: str, most: str) -> None:
+    """Windows before 1903 knows nothing above 2.0 and refuses it."""
+    tree = device(build)
+    assert shown(run(tree, "Get", f"{PROVIDER}/MaxSyncApplicationVersion"))[0][1:] == (None, most)
+    assert run(tree, "Replace", VERSION, "3.0").status == (500 if most == "2.0" else 200)
+
+
+def test_the_version_does_not_go_back() -> None:
+    """Once raised it stays, as the DMClient CSP says."""
+    tree = device()
+    assert shown(run(tree, "Get", VERSION))[0][2] == "1.0"
+    assert run(tree, "Replace", VERSION, "3").status == 200
+    assert run(tree, "Replace", VERSION, "2.0").status == 500
+    assert shown(run(tree, "Get", VERSION))[0][2] == "3.0"
+
+
+def test_the_server_is_found_by_its_name() -> None:
+    """The ProviderID of the enrolment is the node's name, whatever characters it has."""
+    tree = device(provider_id="Contoso {MDM}")
+    assert (
+        run(tree, "Get", "./Vendor/MSFT/DMClient/Provider/contoso%20%7bmdm%7d/SyncApplicationVersion").status
+        == 200
+    )
+    assert run(tree, "Get", VERSION).status == 404
+
+
+def test_the_bridge_raises_the_version_once() -> None:
+    """Asked, raised and asked again: after the Replace there is nothing left to raise."""
+    tree = device()
+    before = read([ask(tree, query) for query in queries("CSPBridge")], "CSPBridge")
+    request = raise_request("CSPBridge", before.current, before.ceiling)
+    assert request is not None
+    assert ask(tree, request).status == 200
+    after = read([ask(tree, query) for query in queries("CSPBridge")], "CSPBridge")
+    assert (before.current, after.current, after.ceiling) == ("1.0", "3.0", "5.0")
+    assert raise_request("CSPBridge", after.current, after.ceiling) is None
+
+
+ERRORS = [
+    (Get("3", (item(f"{UPDATE}/Nonsense"),)), 404, "0x86000002"),
+    (policy("3", "NoSuchPolicy", "1"), 405, "0x86000011"),
+    (Get("3", (item(f"{UPDATE}?prop=ACL"),)), 406, "0x86000013"),
+    (Replace("3", (item(f"{CONFIG}/AllowAutoUpdate", "3"),)), 415, "0x86000001"),
+    (policy("3", "AllowAutoUpdate", "99"), 500, "0x80070057"),
+    (approve("3", INSTALLED), 418, None),
+    (approve("3", FRESH), 200, None),
+    (Get("3", ()), 400, None),
+]
+
+
+@pytest.mark.parametrize(("command", "status", "error"), ERRORS)
+def test_failures_tell_their_hresult_from_the_next_session_on(
+    command: Command, status: int, error: str | None
+) -> None:
+    """A status carries the error behind it once a session has begun with version 3.0, and not before."""
+    tree = device()
+    run(tree, "Replace", VERSION, "3.0")
+    kept = tree.windows.state
+    assert tree.execute(command, NOON).original_error is None
+    tree.windows.state = kept
+    tree.begin_session()
+    outcome = tree.execute(command, NOON)
+    assert (outcome.status, outcome.original_error) == (status, error)
+
+
+def test_a_device_that_restarts_still_tells_errors() -> None:
+    """The version is part of what a device remembers."""
+    tree = device()
+    run(tree, "Replace", VERSION, "3.0")
+    again = DeviceTree(tree.windows, Build.parse("26100.4652"), {})
+    assert run(again, "Get", f"{UPDATE}/Nonsense").original_error == "0x86000002"
+
+
+def test_an_older_version_tells_no_errors() -> None:
+    """With 2.0, all that a Windows before 1903 knows, a status stays a bare number."""
+    tree = device("17763")
+    assert run(tree, "Replace", VERSION, "2.0").status == 200
+    tree.begin_session()
+    assert run(tree, "Get", f"{UPDATE}/Nonsense").original_error is None
+
+
+@pytest.mark.parametrize(("undoes", "undone"), [(True, (216, None)), (False, (516, "0x86000009"))])
+def test_errors_in_an_atomic_stand_where_they_happened(undoes: bool, undone: tuple[int, str | None]) -> None:  # noqa: FBT001 - a parameter of the table
+    """The command that failed tells why, the Atomic that something did; what was undone or not reached did not fail."""
+    tree = device(undoes_atomics=undoes)
+    run(tree, "Replace", VERSION, "3.0")
+    tree.begin_session()
+    outcome = tree.execute(Atomic("1", (approve("2", FRESH), get, approve("4", INSTALLED))), NOON)
+    assert outcome.original_error == "0x86000005"
+    assert [(each.status, each.original_error) for each in outcome.inner] == [
+        undone,
+        (500, "0x86000003"),
+        (215, None),
+    ]
+
+
+def test_errors_of_items_stand_with_their_item() -> None:
+    """Where items differ, each has its own error."""
+    tree = device()
+    run(tree, "Replace", VERSION, "3.0")
+    tree.begin_session()
+    outcome = tree.execute(Get("4", (item("./DevInfo/Man"), item("./DevInfo/Nobody"))), NOON)
+    assert outcome.items_status == (("./DevInfo/Man", 200, None), ("./DevInfo/Nobody", 404, "0x86000002"))
+
+
+def answered(tree: DeviceTree, *commands: Command) -> Message:
+    """The message in which a device tells a server what came of its commands."""
+    opening, state = begin(
+        session_id="1", device_id="DEV1", server_uri="https://mdm.example.test/omadm", device_info={}
+    )
+    header = replace(opening.header, target=opening.header.source, source=opening.header.target)
+    ok = Status(cmd_id="1", msg_ref="1", cmd_ref="0", cmd="SyncHdr", data="200")
+    turn = receive(state, Message(header=header, commands=(ok, *commands), final=True))
+    return answer(turn, [tree.execute(command, NOON) for command in turn.commands])[0]
 
 
 def ask(tree: DeviceTree, request: Request) -> Answer:
@@ -472,7 +763,8 @@ def test_the_bridges_plan_is_taken_as_it_is() -> None:
 
 NAMES = (
     "a Device User Vendor MSFT Update Policy Config Result ApprovedUpdates AllowAutoUpdate Rollback "
-    f"QualityUpdate ?list=StructData {{}} % ü {FRESH} {INSTALLED}"
+    f"QualityUpdate DMClient Provider CSPBridge SyncApplicationVersion ?list=StructData ?prop=Name ?prop=ACL {{}} % ü "
+    f"{FRESH} {INSTALLED}"
 ).split()
 names = st.sampled_from(NAMES)
 

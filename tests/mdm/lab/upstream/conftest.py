@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
@@ -14,6 +15,9 @@ from lxml import etree
 from mdm.lab.catalogue import Catalogue
 from mdm.lab.documents import Document, Identity
 from mdm.lab.upstream import UpstreamOptions, UpstreamServer
+
+if TYPE_CHECKING:
+    from mdm.lab.bulk import BulkCatalogue
 
 SYNC = "/ServerSyncWebService/ServerSyncWebService.asmx"
 AUTH = "/DssAuthWebService/DssAuthWebService.asmx"
@@ -156,12 +160,20 @@ def start_peer(clock: Clock, http: httpx2.Client) -> Iterator[StartPeer]:
     """Starts an upstream with the given documents and options, and a peer beside it."""
     with ExitStack() as stack:
 
-        def start(*documents: Document, host: str = "127.0.0.1", **options: object) -> Peer:
+        def start(
+            *documents: Document,
+            host: str = "127.0.0.1",
+            bulk: BulkCatalogue | None = None,
+            released: int | None = None,
+            **options: object,
+        ) -> Peer:
             server = UpstreamServer(
                 Catalogue((), documents),
                 host=host,
                 options=UpstreamOptions(**options),  # type: ignore[arg-type]
                 clock=clock,
+                bulk=bulk,
+                released=released,
             )
             stack.enter_context(server)
             return Peer(server, http, clock)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 from argparse import ArgumentParser
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -19,8 +21,10 @@ import pytest
 
 from mdm.commands.base import CommandError
 from mdm.lab import upstream
+from mdm.lab.bulk import BLOCK, BulkCatalogue
 from mdm.lab.catalogue import Catalogue
 from mdm.lab.documents import Document, File, Identity
+from mdm.lab.faults import FaultKind, FaultRule
 from mdm.lab.generate import build_catalogue
 from mdm.lab.upstream import UpstreamOptions, UpstreamServer, add_parser, serve_upstream
 
@@ -123,6 +127,28 @@ def test_what_is_no_call_gets_a_fault_without_an_error_code(peer: Peer, body: by
 def test_unknown_operations_are_refused(peer: Peer, operation: str, namespace: str) -> None:
     """Neither another name, nor another namespace, nor another service's operation is answered."""
     assert peer.call(operation, namespace=namespace).fault == (None, None)
+
+
+def test_xpress_is_sent_to_who_asks_for_it(peer: Peer) -> None:
+    """As a Windows downstream server does; others get the answer as it is, and faults are never packed."""
+    url = f"{peer.server.url}/ServerSyncWebService/ServerSyncWebService.asmx"
+    sd = "http://www.microsoft.com/SoftwareDistribution"
+    soap = "http://schemas.xmlsoap.org/soap/envelope/"
+
+    def ask(operation: str, coding: str) -> httpx2.Response:
+        body = f'<s:Envelope xmlns:s="{soap}"><s:Body><{operation} xmlns="{sd}"/></s:Body></s:Envelope>'
+        headers = {"Content-Type": "text/xml", "Accept-Encoding": coding}
+        with peer.http.stream("POST", url, content=body, headers=headers) as response:
+            response.extensions["raw"] = b"".join(response.iter_raw())
+        return response
+
+    plain, packed = ask("GetAuthConfig", "gzip, deflate"), ask("GetAuthConfig", "gzip, XPRESS;q=0.5")
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "xpress"
+    before, after = struct.unpack_from("<II", packed.extensions["raw"])
+    assert before == len(plain.extensions["raw"])
+    assert after == len(packed.extensions["raw"]) - 8 < before
+    assert "content-encoding" not in ask("GetConfigData", "xpress").headers
 
 
 # --- content --------------------------------------------------------------------------------------------
@@ -240,6 +266,37 @@ def test_delay_holds_answers_back(start_peer: StartPeer) -> None:
     assert time.monotonic() - began >= 0.3
 
 
+def test_a_catalogue_moves_on(start_peer: StartPeer) -> None:
+    """A day later some revisions have come and some gone; a client with an anchor sees the new ones alone."""
+    before, after = (set(build_catalogue(5, NOW + timedelta(days=days)).documents) for days in (0, 1))
+    peer = start_peer(*before)
+    anchor = peer.revisions("<GetConfig>false</GetConfig>").text("Anchor")
+    changed = peer.server.become(Catalogue((), tuple(after)))
+    assert changed == len(before ^ after)
+    delta = peer.revisions(f"<Anchor>{anchor}</Anchor><GetConfig>false</GetConfig>").identities()
+    assert sorted(delta) == sorted(document.identity for document in after - before)
+    assert delta
+
+
+def test_a_bulk_catalogue_is_served_block_by_block(start_peer: StartPeer) -> None:
+    """What has been released can be listed and fetched, and each release is a delta."""
+    peer = start_peer(bulk=BulkCatalogue(2, 1_000), released=2)
+    listed = peer.revisions("<GetConfig>false</GetConfig>")
+    assert len(listed.identities()) == 2 * BLOCK
+    documents = peer.update_data(*listed.identities()[:BLOCK])
+    assert documents.identities() == listed.identities()[:BLOCK]
+    peer.server.release(1)
+    delta = f"<Anchor>{listed.text('Anchor')}</Anchor><GetConfig>false</GetConfig>"
+    assert len(peer.revisions(delta).identities()) == BLOCK
+
+
+def test_waiting_ends_after_its_seconds() -> None:
+    """`wait` says whether the server has stopped."""
+    with UpstreamServer(EMPTY) as server:
+        assert server.wait(0.01) is False
+    assert server.wait(0.01) is True
+
+
 def test_publishing_and_withdrawing_change_the_list(peer: Peer) -> None:
     """The catalogue can change while clients are at work."""
     new = Identity("aaaaaaaa-0000-4000-8000-000000000009", 1)
@@ -336,6 +393,39 @@ def test_serve_upstream_serves_until_interrupted() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def _interrupted(until: int, **options: object) -> list[str]:
+    """What `serve_upstream` announces until it has announced so many lines; SIGINT then."""
+    seen: list[str] = []
+
+    def announce(line: str) -> None:
+        seen.append(line)
+        if len(seen) == until:
+            threading.Timer(0.1, signal.raise_signal, (signal.SIGINT,)).start()
+
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        serve_upstream(port=0, announce=announce, **options)  # type: ignore[arg-type]
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    return seen
+
+
+def test_days_pass_as_fast_as_told() -> None:
+    """The catalogue moves on day by day, and each day something comes and something goes."""
+    lines = _interrupted(3, day=0.05)
+    assert len(lines) >= 3
+    assert all(
+        re.fullmatch(r"It is 20\d\d-\d\d-\d\d: [1-9]\d* revisions came or went\.", x) for x in lines[1:]
+    )
+    assert lines[1] < lines[2]
+
+
+def test_a_bulk_catalogue_is_announced_by_its_size() -> None:
+    """Nobody counts what an administrator would see of it."""
+    (line,) = _interrupted(1, bulk=BulkCatalogue(1, 5_000))
+    assert re.search(r"at http://127\.0\.0\.1:\d+: 5000 revisions \(seed 1\)\.$", line)
+
+
 @pytest.mark.e2e
 def test_the_process_ends_well_at_sigterm() -> None:
     """A supervisor's SIGTERM ends it with exit code 0."""
@@ -362,14 +452,55 @@ def _parse(*arguments: str) -> object:
 def test_the_command_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """`csp-bridge upstream serve` binds to the loopback and WSUS's port unless told otherwise."""
     called: list[tuple[object, ...]] = []
-    monkeypatch.setattr(upstream, "serve_upstream", lambda *a, options: called.append((*a, options)))
+    monkeypatch.setattr(upstream, "serve_upstream", lambda *a, **named: called.append((*a, named)))
     plain = _parse()
     told = _parse("--host", "::1", "--port", "0", "--seed", "9", "--missing", "mu", "--compress", "always")
-    assert plain.func(plain) == told.func(told) == 0
+    faults = _parse("--fault", "garbage@3", "--fault", "slow=2:GetCookie", "--day", "60")
+    microsoft = _parse("--flavour", "mu")
+    for each in (plain, told, faults, microsoft):
+        assert each.func(each) == 0
+    rules = (
+        FaultRule(FaultKind.GARBAGE, first=3, last=3),
+        FaultRule(FaultKind.SLOW, "GetCookie", amount=2),
+    )
+    none = {"bulk": None, "day": None}
     assert called == [
-        ("127.0.0.1", 8530, 1, UpstreamOptions()),
-        ("::1", 0, 9, UpstreamOptions(missing="mu", compress="always")),
+        ("127.0.0.1", 8530, 1, {"options": UpstreamOptions(), **none}),
+        ("::1", 0, 9, {"options": UpstreamOptions(missing="mu", compress="always", seed=9), **none}),
+        ("127.0.0.1", 8530, 1, {"options": UpstreamOptions(rules=rules), "bulk": None, "day": 60}),
+        ("127.0.0.1", 8530, 1, {"options": UpstreamOptions(flavour="mu", missing="mu"), **none}),
     ]
+
+
+def test_the_command_serves_a_catalogue_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--revisions` and `--big-document` make a bulk catalogue of the seed."""
+    called: list[BulkCatalogue] = []
+    monkeypatch.setattr(upstream, "serve_upstream", lambda *_, bulk, **__: called.append(bulk))
+    arguments = _parse("--revisions", "1000", "--seed", "4", "--big-document")
+    assert arguments.func(arguments) == 0
+    assert called[0].size == 1_000
+    assert called[0].identity(500) == BulkCatalogue(4, 1_000).identity(500)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--fault", "garbich"), ("--revisions", "199"), ("--revisions", "many"), ("--day", "long")],
+)
+def test_the_command_refuses_what_it_cannot_do(arguments: tuple[str, str]) -> None:
+    """A bad rule or number is an error of usage."""
+    with pytest.raises(SystemExit):
+        _parse(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(("--big-document",), "needs --revisions"), (("--revisions", "300", "--day", "1"), "leave --revisions")],
+)
+def test_the_command_refuses_what_does_not_go_together(arguments: tuple[str, ...], words: str) -> None:
+    """Each is one sentence."""
+    parsed = _parse(*arguments)
+    with pytest.raises(CommandError, match=words):
+        parsed.func(parsed)
 
 
 def test_the_command_explains_a_taken_port() -> None:

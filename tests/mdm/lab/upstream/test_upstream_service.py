@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from pylibmspack import CabArchive
 from mdm.lab.documents import Document, File, Identity
 
 if TYPE_CHECKING:
-    from conftest import Clock, Peer, StartPeer
+    from conftest import Clock, Peer, Reply, StartPeer
 
 ONE = "aaaaaaaa-0000-4000-8000-000000000001"
 TWO = "aaaaaaaa-0000-4000-8000-000000000002"
@@ -285,6 +286,23 @@ def test_get63languageonly_may_be_missing(peer: Peer) -> None:
     )
 
 
+def test_languages_of_the_filter_are_numbers(start_peer: StartPeer) -> None:
+    """A LanguageID stands for a language, 0 for all; numbers nobody knows select nothing."""
+    german = Document(ONE, 200, "<one/>", languages=frozenset({"de"}))
+    peer = start_peer(german, Document(TWO, 200, "<two/>"))
+
+    def listed(*numbers: int) -> list[str]:
+        items = "".join(
+            f"<LanguageAndDelta><Id>{number}</Id><Delta>false</Delta></LanguageAndDelta>"
+            for number in numbers
+        )
+        members = f"<GetConfig>false</GetConfig><Languages>{items}</Languages>"
+        return [each.update_id for each in peer.revisions(members).identities()]
+
+    assert listed(1033, 1031) == listed(0) == [ONE, TWO]
+    assert listed(1033) == listed(77777) == listed() == [TWO]
+
+
 @pytest.mark.parametrize(
     "members",
     [
@@ -493,3 +511,61 @@ def test_every_service_answers_ping(peer: Peer, service: str) -> None:
     )
     assert reply.text("SuccessFlag") == "true"
     assert reply.text("IsHttps") == "false"
+
+
+# --- encrypted files, files that are not here yet, Microsoft Update's ways ------------------------------
+
+
+def test_decryption_data_has_the_keys_of_encrypted_files(start_peer: StartPeer) -> None:
+    """Per update that has any, digest and key of each; an unknown revision fails the call."""
+    plain = make_file("plain.cab", url="http://download.example/plain.cab")
+    secret = replace(
+        make_file("secret.cab", url="http://download.example/secret.cab"), key=b"0123456789abcdef"
+    )
+    peer = start_peer(
+        Document(ONE, 200, "<one/>", files=(plain, secret)), Document(TWO, 200, "<two/>", files=(plain,))
+    )
+
+    def asked(*identities: tuple[str, int]) -> Reply:
+        wanted = "".join(
+            f"<UpdateIdentity><UpdateID>{key}</UpdateID><RevisionNumber>{number}</RevisionNumber></UpdateIdentity>"
+            for key, number in identities
+        )
+        return peer.call("GetUpdateDecryptionData", f"{peer.cookie()}<updateIds>{wanted}</updateIds>")
+
+    reply = asked((ONE, 200), (TWO, 200))
+    assert reply.identities() == [Identity(ONE, 200)]
+    assert reply.texts("FileDigest") == [secret.digest]
+    assert base64.b64decode(reply.text("DecryptionKey")) == b"0123456789abcdef"
+    assert asked((ONE, 199)).fault == ("InternalServerError", "")
+
+
+def test_files_may_have_to_be_asked_for(start_peer: StartPeer) -> None:
+    """With `lazy_content` a licence text is 404 until DownloadFiles has named it."""
+    text = make_file("eula.txt")
+    peer = start_peer(Document(ONE, 200, "<one/>", files=(text,)), lazy_content=True)
+    url = peer.server.url + text.content_path
+    assert peer.call("GetConfigData", peer.cookie()).text("CatalogOnlySync") == "false"
+    assert peer.http.get(url).status_code == 404
+    digests = f"<fileDigestList><base64Binary>{text.digest}</base64Binary></fileDigestList>"
+    assert peer.call("DownloadFiles", peer.cookie() + digests).response.status_code == 200
+    assert peer.http.get(url).content == b"eula.txt"
+
+
+def test_microsoft_update_has_its_own_ways(start_peer: StartPeer) -> None:
+    """Another order of members, other limits and version, and a filter that must be complete."""
+    peer = start_peer(flavour="mu")
+    config = peer.call("GetConfigData", peer.cookie())
+    members = [child.tag.partition("}")[2] for child in config.body[0]]
+    assert members[3:7] == [
+        "MaxNumberOfUpdatesPerRequest",
+        "MaxNumberOfDriverSetsPerRequest",
+        "MaxNumberOfComputerIdsInRequest",
+        "MaxNumberOfPnpHardwareIdsInRequest",
+    ]
+    limits = [config.text(member) for member in members[3:7]]
+    assert limits == ["100", "100", "200", "450"]
+    assert config.text("ProtocolVersion") == "1.21"
+    assert peer.revisions("<GetConfig>true</GetConfig>").fault == ("InvalidParameters", "filter")
+    whole = "<GetConfig>true</GetConfig><Get63LanguageOnly>false</Get63LanguageOnly>"
+    assert peer.revisions(whole).texts("Anchor")

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mdm.lab import products
+from mdm.lab.bulk import BulkCatalogue
 from mdm.lab.documents import Document, Identity
 from mdm.lab.upstream_store import Anchor, InvalidAnchor, RevisionFilter, UnknownGeneration, UpstreamStore
 
@@ -232,3 +234,177 @@ def test_another_generation_is_known_as_such() -> None:
     upstream.generation = 6
     with pytest.raises(UnknownGeneration):
         upstream.read_anchor(anchor)
+
+
+# --- languages ------------------------------------------------------------------------------------------
+
+GERMAN, FRENCH = Identity("german", 1), Identity("french", 1)
+
+
+def in_language(identity: Identity, *languages: str) -> Document:
+    """A Software document for products in these languages."""
+    return Document(
+        *identity, "<u/>", categories=frozenset({WINDOWS, SECURITY}), languages=frozenset(languages)
+    )
+
+
+@pytest.mark.parametrize(
+    ("languages", "expected"),
+    [
+        (None, {GERMAN, FRENCH}),
+        ({"de": False}, {GERMAN}),
+        ({"de": False, "fr": False}, {GERMAN, FRENCH}),
+        ({"all": False}, {GERMAN, FRENCH}),
+        ({"ja": False}, set()),
+        ({}, set()),
+    ],
+)
+@pytest.mark.parametrize("filtered", [True, False])
+def test_languages_leave_out_updates_for_other_languages(
+    languages: dict[str, bool] | None, expected: set[Identity], *, filtered: bool
+) -> None:
+    """What is for no language in particular is always listed; with and without products and classifications."""
+    upstream = store()
+    for identity, language in ((GERMAN, "de"), (FRENCH, "fr")):
+        upstream.publish(in_language(identity, language), NOW)
+    ids = ({WINDOWS: False}, {SECURITY: False}) if filtered else (None, None)
+    wanted = RevisionFilter(
+        configuration=False, categories=ids[0], classifications=ids[1], languages=languages
+    )
+    found = set(upstream.revisions(wanted, NOW)[1])
+    assert found & {GERMAN, FRENCH} == expected
+    assert found >= (WHOLE if filtered else ALL)
+
+
+def test_a_newly_ticked_language_is_listed_whole() -> None:
+    """Delta false of a language means everything of it, and nothing more, in spite of the anchor."""
+    upstream = store()
+    for identity, language in ((GERMAN, "de"), (FRENCH, "fr")):
+        upstream.publish(in_language(identity, language), NOW)
+    wanted = RevisionFilter(
+        configuration=False,
+        anchor=str(upstream.anchor(NOW)),
+        categories={WINDOWS: True},
+        classifications={SECURITY: True},
+        languages={"de": True, "fr": False},
+    )
+    assert upstream.revisions(wanted, NOW)[1] == [FRENCH]
+
+
+# --- a catalogue that moves on --------------------------------------------------------------------------
+
+
+def test_becoming_another_catalogue_publishes_and_withdraws() -> None:
+    """New and changed revisions are newer than the anchor, equal ones are not, those left out are gone."""
+    upstream = store()
+    anchor = str(upstream.anchor(NOW))
+    changed, new = update(STACK, bundled=(STACK_LEAF,)), update(Identity("new", 1), WINDOWS, SECURITY)
+    kept = [each for each in DOCUMENTS if each.identity not in (STACK, OTHER)]
+    assert upstream.become([*kept, changed, new], NOW) == 3
+    assert select(upstream, None, None, anchor) == {STACK, new.identity}
+    assert upstream.get(OTHER) is None
+    assert upstream.become([*kept, changed, new], NOW) == 0
+
+
+# --- a bulk catalogue below -----------------------------------------------------------------------------
+
+BULK = BulkCatalogue(3, 2_000)
+BLOCK_0 = list(BULK.select(lambda facts: not facts.configuration, 0, 1))
+
+
+def test_a_bulk_catalogue_is_listed_and_served() -> None:
+    """Its categories and detectoids with GetConfig, the rest without; each document can be had."""
+    upstream = UpstreamStore(DOCUMENTS, NOW, 5, BULK)
+    _, configuration = upstream.revisions(RevisionFilter(configuration=True), NOW)
+    updates = select(upstream, None, None)
+    assert len(configuration) + len(updates) == len(DOCUMENTS) + 2_000
+    assert updates >= {*BLOCK_0, BUNDLE}
+    for identity in (*configuration, *updates):
+        document = upstream.get(identity)
+        assert document is not None
+        assert document.identity == identity
+    assert upstream.get(Identity(BLOCK_0[0].update_id, 199)) is None
+
+
+def test_a_filter_reaches_into_the_bulk_catalogue() -> None:
+    """Products, families above them, classifications and languages count as for any other document."""
+    upstream = UpstreamStore(DOCUMENTS, NOW, 5, BULK)
+    bundle = upstream.get(BLOCK_0[0])
+    assert bundle is not None
+    (product,) = bundle.categories - {products.SECURITY}
+    (family,) = next(each for each in BULK.fixed if each.update_id == product).categories
+    ids = {products.SECURITY: False}
+    by_product = select(upstream, {product: False}, ids)
+    assert set(BLOCK_0[:23]) <= by_product
+    assert by_product < select(upstream, {family: False}, ids)
+    assert by_product < select(upstream, {products.COMPANY: False}, ids)
+    assert select(upstream, {product: False}, {products.DRIVERS: False}) == set()
+    wanted = RevisionFilter(
+        configuration=False, categories={product: False}, classifications=ids, languages={"fr": False}
+    )
+    assert by_product - set(upstream.revisions(wanted, NOW)[1]) == {
+        each for each in by_product if (found := upstream.get(each)) and found.languages
+    }
+
+
+def test_a_release_is_newer_than_the_anchors_before_it() -> None:
+    """Blocks not yet released are neither listed nor served; released ones are a delta, and only once."""
+    upstream = UpstreamStore((), NOW, 5, BULK, released=1)
+    first = upstream.revisions(RevisionFilter(configuration=False), NOW)
+    assert first[1] == BLOCK_0
+    later = next(iter(BULK.select(lambda facts: not facts.configuration, 1, 2)))
+    assert upstream.get(later) is None
+    assert upstream.newest(later.update_id) is None
+    upstream.release(2, NOW)
+    assert upstream.get(later) is not None
+    newest = upstream.newest(later.update_id)
+    assert newest is not None
+    assert newest.revision_number == 201
+    wanted = RevisionFilter(configuration=False, anchor=str(first[0]))
+    anchor, delta = upstream.revisions(wanted, NOW)
+    assert delta == list(BULK.select(lambda facts: not facts.configuration, 1, 3))
+    assert upstream.revisions(RevisionFilter(configuration=False, anchor=str(anchor)), NOW)[1] == []
+    upstream.release(10**6, NOW)
+    assert len(select(upstream, None, None)) == BULK.blocks * 25
+
+
+def test_without_a_bulk_catalogue_there_is_nothing_to_release() -> None:
+    """It is no error to ask."""
+    upstream = store()
+    upstream.release(5, NOW)
+    assert select(upstream, None, None) == ALL
+
+
+def test_a_document_covers_one_of_the_bulk_catalogue() -> None:
+    """Published, it is listed once and newer than the anchor; withdrawn, neither of the two comes back."""
+    upstream = UpstreamStore((), NOW, 5, BULK)
+    identity = BLOCK_0[5]
+    anchor = str(upstream.anchor(NOW))
+    upstream.publish(Document(*identity, "<mine/>"), NOW)
+    found = upstream.revisions(RevisionFilter(configuration=False), NOW)[1]
+    assert found.count(identity) == 1
+    assert select(upstream, None, None, anchor) == {identity}
+    held = upstream.get(identity)
+    assert held is not None
+    assert held.xml == "<mine/>"
+    upstream.withdraw(identity)
+    upstream.withdraw(BLOCK_0[6])
+    for gone in (identity, BLOCK_0[6]):
+        assert upstream.get(gone) is None
+        with pytest.raises(KeyError):
+            upstream.withdraw(gone)
+    assert not {identity, BLOCK_0[6]} & select(upstream, None, None)
+    assert upstream.become([], NOW) == 0
+    assert not {identity, BLOCK_0[6]} & select(upstream, None, None)
+
+
+def test_files_of_the_bulk_catalogue_are_known() -> None:
+    """Payloads by their digests; licence texts are served."""
+    upstream = UpstreamStore((), NOW, 5, BULK)
+    leaf = upstream.get(BLOCK_0[4])
+    assert leaf is not None
+    assert upstream.knows_digest(leaf.files[0].digest)
+    assert not upstream.knows_digest("AAAA")
+    text = next(BULK.licence_texts)
+    assert upstream.content(text.content_path) == text.content
+    assert upstream.knows_digest(text.digest)

@@ -1,0 +1,121 @@
+"""The nodes a virtual device has at a moment: made from what its Windows is, never stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from csp.policy import POLICIES
+from mdm.lab.windows_state import iso_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mdm.lab.versions import Build
+    from mdm.lab.windows import Windows
+
+__all__ = ["Branch", "Leaf", "root"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A node with a value."""
+
+    value: str
+    format: str = "chr"
+
+
+Branch: TypeAlias = "dict[str, Branch | Leaf]"
+"""An interior node: its children by name, unescaped."""
+
+
+def root(windows: Windows, build: Build, facts: Mapping[tuple[str, ...], str], provider_id: str) -> Branch:
+    """All nodes as they are now; `facts` are further leaves by the names on their path."""
+    tree: Branch = {}
+    for segments, value in facts.items():
+        branch = tree
+        for name in segments[:-1]:
+            below = branch.setdefault(name, {})
+            assert isinstance(below, dict), segments  # noqa: S101 - facts are leaves, none below another
+            branch = below
+        branch[segments[-1]] = Leaf(value)
+    policies = windows.state.policies
+    config: Branch = {name: Leaf(value, POLICIES[name].format) for name, value in policies.items()}
+    result: Branch = {
+        name: Leaf(policies.get(name, policy.default or ""), policy.format)
+        for name, policy in POLICIES.items()
+        if (name in policies or policy.default is not None) and build.has(policy.since)
+    }
+    tree["Vendor"] = {
+        "MSFT": {
+            "DMClient": {
+                "Provider": {
+                    provider_id: {
+                        "SyncApplicationVersion": Leaf(windows.state.sync_version),
+                        "MaxSyncApplicationVersion": Leaf(build.max_sync_version),
+                    }
+                }
+            },
+            "Policy": {"Config": {"Update": config}, "Result": {"Update": result}},
+            "Update": _update(windows, build),
+        }
+    }
+    return tree
+
+
+def _update(windows: Windows, build: Build) -> Branch:
+    state = windows.state
+
+    def revision(number: int) -> Branch:
+        return {"RevisionNumber": _int(number)} if build.reports_revisions else {}
+
+    deferred = state.policies.get("DeferFeatureUpdatesPeriodInDays", "0") != "0"
+    update: Branch = {
+        "ApprovedUpdates": {
+            guid: {"ApprovedTime": Leaf(at, "time")} for guid, at in sorted(state.approved.items())
+        },
+        "FailedUpdates": {
+            job.update.update_id: {
+                "HResult": _int(_signed(job.hresult or 0)),
+                build.failure_leaf: _int(job.failure or 0),
+                **revision(job.update.revision_number),
+            }
+            for job in windows.failed()
+        },
+        "InstalledUpdates": {
+            job.update.update_id: revision(job.update.revision_number) for job in windows.installed()
+        },
+        "InstallableUpdates": {
+            job.update.update_id: {
+                "Type": _int(job.update.type),
+                "RevisionNumber": _int(job.update.revision_number),
+            }
+            for job in windows.installable()
+        },
+        "PendingRebootUpdates": {
+            job.update.update_id: {
+                "InstalledTime": Leaf(iso_time(job.installed_at) if job.installed_at else "0", "time"),
+                **revision(job.update.revision_number),
+            }
+            for job in windows.pending_reboot()
+        },
+        "LastSuccessfulScanTime": Leaf(iso_time(state.last_scan) if state.last_scan else "0", "time"),
+        "DeferUpgrade": Leaf("true" if deferred else "false", "bool"),
+    }
+    if build.has("1803"):
+        update["Rollback"] = {
+            "QualityUpdate": Leaf("", "null"),
+            "FeatureUpdate": Leaf("", "null"),
+            "QualityUpdateStatus": Leaf(state.rollbacks.get("quality", "")),
+            "FeatureUpdateStatus": Leaf(state.rollbacks.get("feature", "")),
+        }
+    return update
+
+
+def _int(value: int) -> Leaf:
+    return Leaf(str(value), "int")
+
+
+def _signed(hresult: int) -> int:
+    """Format int has 32 bits with a sign."""
+    return hresult - (1 << 32) if hresult >= 1 << 31 else hresult
