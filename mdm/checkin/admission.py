@@ -1,26 +1,31 @@
 """Who speaks, and may they: a repeated message, a claim without proof, or a device.
 
-A message that does not prove itself changes nothing about the device it names: neither its nonce nor its
-open session. Only the count of wrong credentials is kept, apart from the device, and bounds the retries.
+A message that does not prove itself changes nothing about the device it names: neither its nonces nor its
+open session. Only the count of wrong credentials is kept, apart from the device and for each address, so that
+nobody can lock out a device from elsewhere.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from base64 import b64decode
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select
 
-from mdm.storage.statements import insert_ignore, table_of
+from mdm.checkin.delivery import Delivery, Reply
+from mdm.checkin.memory import Memory
+from mdm.storage.statements import table_of, upsert
 from mdm.storage.tables import AuthFailure, Device, DmReply, DmSession
 from syncml.alerts import AlertCode
-from syncml.auth import BASIC, MD5, Credentials, Verdict, challenge, verify
+from syncml.auth import BASIC, MD5, Credentials, Proof, Verdict, challenge, verify
 from syncml.messages import Alert
+from syncml.reader import read_message
 from syncml.session import ServerState, continues
 from syncml.status import StatusCode
 
@@ -30,25 +35,36 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
     from mdm.storage.secrets import SecretBox
-    from syncml.messages import Chal, Message
+    from syncml.messages import Chal, Message, SyncHdr
 
 __all__ = [
     "MAX_FAILURES",
+    "SESSION_IDLE",
     "Admitted",
-    "Proof",
+    "Claim",
     "Refused",
     "Repeated",
     "StoredSession",
+    "address_key",
     "admit",
     "count_failure",
     "forget_failures",
+    "open_sessions",
 ]
 
 MAX_FAILURES: Final = 3
-"""Wrong credentials in one session before the challenge is withheld and the device gives up."""
+"""Wrong credentials from one address before the challenge is withheld, and each further one costs time."""
+
+FIRST_BLOCK: Final = timedelta(seconds=30)
+"""How long no credentials are looked at after `MAX_FAILURES`; doubled with each further failure."""
+
+LONGEST_BLOCK: Final = timedelta(minutes=15)
+
+FAILURES_KEPT: Final = timedelta(hours=1)
+"""Failures this long ago count no more."""
 
 SESSION_IDLE: Final = timedelta(minutes=30)
-"""An open session not heard of for this long needs credentials again."""
+"""An open session not heard of for this long is over."""
 
 REPEAT_WINDOW: Final = timedelta(minutes=5)
 """How long an identical package 1 counts as a repetition.
@@ -81,7 +97,7 @@ class StoredSession:
     """A device's session row."""
 
     state: ServerState
-    checkin: dict[str, Any]
+    memory: Memory
     """What the check-in remembers besides the protocol's state."""
     opened_at: datetime
     last_message_at: datetime
@@ -92,7 +108,7 @@ class Repeated:
     """The message was answered before; `reply` is that answer, byte for byte."""
 
     device_id: str
-    reply: bytes
+    reply: Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +119,10 @@ class Refused:
     chal: Chal | None
     why: str
     """For the log."""
-    known: bool
-    """True if the device exists; only then are failures counted."""
+    device_pk: int | None = None
+    """The device whose credentials were wrong: the failure is to be counted."""
+    expected: bool = False
+    """True for what happens between honest peers: a first challenge, a nonce that a lost reply made stale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,113 +134,141 @@ class Admitted:
     """The open session it goes on with, or None: it begins one."""
     abandoned: StoredSession | None
     """The open session that this message ends by beginning another."""
+    proved: bool
+    """True if credentials were checked: their nonce is used up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What credentials are checked with."""
+class Claim:
+    """A message and what its credentials are checked with; its body is read only when somebody needs it."""
 
-    secrets: SecretBox
-    private: bool
-    """Nobody could read the message on its way; else a password in it is no proof any more."""
+    def __init__(self, header: SyncHdr, delivery: Delivery, secrets: SecretBox) -> None:
+        """`header` is that of the message in `delivery`, as `syncml.reader.read_header` reads it."""
+        self.header = header
+        self.delivery = delivery
+        self.secrets = secrets
+        self.proof = Proof(header.cred, header.source.loc_name, delivery.body, delivery.mac)
+        """What in the message and around it can prove the sender."""
+
+    @cached_property
+    def message(self) -> Message:
+        """All of it; raises as `read_message`."""
+        return read_message(self.delivery.body)
 
 
 def admit(
-    connection: Connection,
-    message: Message,
-    body: bytes,
-    proof: Proof,
-    *,
-    now: datetime,
-    lock: bool,
+    connection: Connection, claim: Claim, *, now: datetime, lock: bool
 ) -> Repeated | Refused | Admitted:
-    """Decide about a message whose header has passed `syncml.session.check_header`.
+    """Decide about a message whose header has passed `syncml.session.check_header`; raises as `Claim.message`.
 
     With `lock` the device's row is locked until the transaction ends, so that messages of one device are
     processed one at a time over any number of processes.
     """
-    header = message.header
+    header = claim.header
     statement = select(_device).where(_device.c.device_id == header.source.loc_uri)
     device = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
     if device is None:
-        return _unknown(message, proof.secrets)
+        return _unknown(claim)
     session = _load_session(connection, device.pk)
     stored = connection.execute(
-        select(_reply.c.request_sha256, _reply.c.reply, _reply.c.sent_at).where(
+        select(_reply.c.request_sha256, _reply.c.reply, _reply.c.mac, _reply.c.sent_at).where(
             _reply.c.device_pk == device.pk,
             _reply.c.session_id == header.session_id,
             _reply.c.msg_id == header.msg_id,
         )
     ).one_or_none()
+    repeated = None
     if stored is not None:
-        same = hmac.compare_digest(bytes(stored.request_sha256), hashlib.sha256(body).digest())
+        answered = Repeated(device.device_id, Reply(bytes(stored.reply), stored.mac))
+        same = hmac.compare_digest(bytes(stored.request_sha256), claim.delivery.digest)
         overtaken = session is not None and int(header.msg_id) < session.state.device_msg_id
         fresh = now - stored.sent_at <= (OVERTAKEN_WINDOW if overtaken else REPEAT_WINDOW)
-        # Later messages of a session carry no credentials; one that does begins a session anew.
-        inside = int(header.msg_id) > 1 and header.cred is None
+        # Where credentials are shown once, a later message that shows them begins a session anew.
+        inside = not device.auth_each_message and int(header.msg_id) > 1 and not claim.proof.given
         if (same and fresh) or inside:
-            return Repeated(device.device_id, bytes(stored.reply))
-    if session is not None and now - session.last_message_at <= SESSION_IDLE:  # noqa: SIM102 - two questions
-        if continues(session.state, header) and not _begins(message):
-            return Admitted(device, session, None)
-    return _authenticate(connection, message, device, session, proof, now=now)
+            return answered
+        # The same message in other words: a device that writes it anew, because our reply was lost.
+        repeated = answered if fresh else None
+    alive = session is not None and now - session.last_message_at <= SESSION_IDLE
+    goes_on = alive and session is not None and continues(session.state, header)
+    if goes_on and not device.auth_each_message and not _begins(claim):
+        return Admitted(device, session, None, proved=False)
+    refused = _authenticate(connection, claim, device, repeated, now=now)
+    if refused is not None:
+        return refused
+    if goes_on and not _begins(claim):
+        return Admitted(device, session, None, proved=True)
+    abandoned = session if session is not None and session.state.unanswered else None
+    return Admitted(device, None, abandoned, proved=True)
 
 
-def _begins(message: Message) -> bool:
+def _begins(claim: Claim) -> bool:
     """True for package 1 after a challenge: with credentials, and with the alert that opens a session.
 
     Its MsgID is not 1, so after a restart it could pass for the next message of an older session "0".
     """
-    return message.header.cred is not None and any(
-        isinstance(command, Alert) and command.data in _OPENING_ALERTS for command in message.commands
+    return claim.proof.given and any(
+        isinstance(command, Alert) and command.data in _OPENING_ALERTS for command in claim.message.commands
     )
 
 
 def _authenticate(
-    connection: Connection,
-    message: Message,
-    device: Row[Any],
-    session: StoredSession | None,
-    proof: Proof,
-    *,
-    now: datetime,
-) -> Refused | Admitted:
-    header = message.header
+    connection: Connection, claim: Claim, device: Row[Any], repeated: Repeated | None, *, now: datetime
+) -> Refused | Repeated | None:
+    """None if the message proves that the device sent it."""
     if device.unenrolled_at is not None:
-        return Refused(StatusCode.INVALID_CREDENTIALS, None, "unenrolled device", known=False)
-    if device.auth_scheme == BASIC and not proof.private:
-        return Refused(StatusCode.INVALID_CREDENTIALS, None, "auth-basic without TLS", known=False)
-    known = Credentials(
-        scheme=device.auth_scheme,
-        username=device.auth_username,
-        hash=proof.secrets.open(bytes(device.auth_verifier)).decode("ascii"),
-        nonce=b64decode(device.auth_nonce),
-    )
-    verdict = verify(header.cred, header.source.loc_name, known)
-    chal = challenge(known.scheme, known.nonce)
-    if verdict is Verdict.MISSING:
-        return Refused(StatusCode.MISSING_CREDENTIALS, chal, "no credentials", known=True)
-    failures = connection.scalar(
-        select(_failure.c.failures).where(
-            _failure.c.device_id == device.device_id,
-            _failure.c.session_id == header.session_id,
-            # After each boot there is a session "0" again: what went wrong in an older one is not held against it.
-            _failure.c.last_at > now - SESSION_IDLE,
+        return Refused(StatusCode.INVALID_CREDENTIALS, None, "unenrolled device")
+    if device.auth_scheme == BASIC and not claim.delivery.private:
+        return Refused(StatusCode.INVALID_CREDENTIALS, None, "auth-basic without TLS")
+    verifier = claim.secrets.open(bytes(device.auth_verifier)).decode("ascii")
+    known = Credentials(device.auth_scheme, device.auth_username, verifier, b64decode(device.auth_nonce))
+    if not claim.proof.given:
+        chal = challenge(known.scheme, known.nonce)
+        return Refused(StatusCode.MISSING_CREDENTIALS, chal, "no credentials", expected=True)
+    failure = connection.execute(
+        select(_failure.c.failures, _failure.c.blocked_until).where(
+            _failure.c.device_pk == device.pk,
+            _failure.c.remote_addr == address_key(claim.delivery.remote_addr),
+            _failure.c.last_at > now - FAILURES_KEPT,
         )
-    )
-    exhausted = (failures or 0) >= MAX_FAILURES
-    if verdict is Verdict.WRONG or exhausted:
-        why = "too many wrong credentials in this session" if exhausted else "wrong credentials"
-        return Refused(StatusCode.INVALID_CREDENTIALS, None if exhausted else chal, why, known=True)
-    return Admitted(device, None, session if session is not None and session.state.unanswered else None)
+    ).one_or_none()
+    if failure is not None and failure.blocked_until is not None and failure.blocked_until > now:
+        return Refused(StatusCode.INVALID_CREDENTIALS, None, "too many wrong credentials from this address")
+    if verify(claim.proof, known) is Verdict.ACCEPTED:
+        return None
+    failures = 0 if failure is None else failure.failures
+    return _wrong(claim, device, known, repeated, failures)
 
 
-def _unknown(message: Message, secrets: SecretBox) -> Refused:
+def _wrong(
+    claim: Claim, device: Row[Any], known: Credentials, repeated: Repeated | None, failures: int
+) -> Refused | Repeated:
+    """Credentials that do not verify: of a device that a reply did not reach, or of somebody who guesses."""
+    chal = challenge(known.scheme, known.nonce)
+    if _made_with_nonce_before(claim, device, known):
+        if repeated is not None:
+            return repeated
+        why = "credentials made with the nonce before: a reply was lost"
+        return Refused(StatusCode.INVALID_CREDENTIALS, chal, why, expected=True)
+    last = failures + 1 >= MAX_FAILURES
+    return Refused(StatusCode.INVALID_CREDENTIALS, None if last else chal, "wrong credentials", device.pk)
+
+
+def _made_with_nonce_before(claim: Claim, device: Row[Any], known: Credentials) -> bool:
+    if device.auth_nonce_before is None or known.scheme == BASIC:
+        return False
+    nonce = b64decode(device.auth_nonce_before)
+    before = Credentials(known.scheme, known.username, known.hash, nonce)
+    return verify(claim.proof, before) is Verdict.ACCEPTED
+
+
+def _unknown(claim: Claim) -> Refused:
     """Answer a device we do not know as one whose credentials are wrong: existence is not for strangers."""
-    device_id = message.header.source.loc_uri
-    chal = challenge(MD5, secrets.fingerprint(device_id.encode())[:16])
-    code = StatusCode.MISSING_CREDENTIALS if message.header.cred is None else StatusCode.INVALID_CREDENTIALS
-    return Refused(code, chal, "unknown device", known=False)
+    device_id = claim.header.source.loc_uri
+    chal = challenge(MD5, claim.secrets.fingerprint(device_id.encode())[:16])
+    given = claim.proof.given
+    return Refused(
+        StatusCode.INVALID_CREDENTIALS if given else StatusCode.MISSING_CREDENTIALS, chal, "unknown device"
+    )
 
 
 def _load_session(connection: Connection, device_pk: int) -> StoredSession | None:
@@ -235,37 +281,75 @@ def _load_session(connection: Connection, device_pk: int) -> StoredSession | Non
         return None
     try:
         state = ServerState.from_json(row.state["session"])
+        memory = Memory.load(row.state["checkin"])
     except (KeyError, TypeError, ValueError):
         # Another version of the bridge wrote it: the device begins anew, which loses nothing.
         _log.warning("dm_session_unreadable", device_pk=device_pk)
         return None
     return StoredSession(
         state=state,
-        checkin=row.state["checkin"],
+        memory=memory,
         opened_at=row.opened_at,
         last_message_at=row.last_message_at,
     )
 
 
-def forget_failures(connection: Connection, device_id: str) -> None:
-    """Count from nothing again: the device has proved itself."""
-    connection.execute(delete(_failure).where(_failure.c.device_id == device_id))
-
-
-def count_failure(connection: Connection, message: Message, now: datetime) -> None:
-    """Remember one more wrong Cred of a known device's session; one row a device, however many sessions."""
-    header = message.header
-    device_id = header.source.loc_uri
-    connection.execute(
-        delete(_failure).where(_failure.c.device_id == device_id, _failure.c.session_id != header.session_id)
-    )
-    changed = connection.execute(
-        update(_failure)
-        .where(_failure.c.device_id == device_id, _failure.c.session_id == header.session_id)
-        .values(failures=_failure.c.failures + 1, last_at=now)
-    )
-    if changed.rowcount == 0:
-        connection.execute(
-            insert_ignore(_failure, connection),
-            {"device_id": device_id, "session_id": header.session_id, "failures": 1, "last_at": now},
+def open_sessions(connection: Connection, device_pk: int, remote_addr: str, now: datetime, limit: int) -> int:
+    """How many devices but this one are in a session opened from this address, counted up to `limit`."""
+    rows = (
+        select(_session.c.device_pk)
+        .where(
+            _session.c.remote_addr == address_key(remote_addr),
+            _session.c.device_pk != device_pk,
+            _session.c.open,
+            _session.c.last_message_at > now - SESSION_IDLE,
         )
+        .limit(limit)
+    )
+    return connection.scalar(select(func.count()).select_from(rows.subquery())) or 0
+
+
+def address_key(remote_addr: str) -> str:
+    """What counts as one address: an IPv6 network of a site (/64), for a host has as many as it likes."""
+    try:
+        address = ip_address(remote_addr)
+    except ValueError:
+        return remote_addr[:64]
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped) if mapped is not None else str(ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def forget_failures(connection: Connection, device_pk: int, remote_addr: str) -> None:
+    """Count from nothing again: the device has proved itself from this address."""
+    connection.execute(
+        delete(_failure).where(
+            _failure.c.device_pk == device_pk, _failure.c.remote_addr == address_key(remote_addr)
+        )
+    )
+
+
+def count_failure(connection: Connection, device_pk: int, remote_addr: str, now: datetime) -> None:
+    """Remember one more wrong proof for a device from an address, and how long none will be looked at."""
+    # Guesses sent at the same time are counted one after the other, and none for a device that is gone by now.
+    if connection.scalar(select(_device.c.pk).where(_device.c.pk == device_pk).with_for_update()) is None:
+        return
+    connection.execute(
+        delete(_failure).where(_failure.c.device_pk == device_pk, _failure.c.last_at <= now - FAILURES_KEPT)
+    )
+    key = {"device_pk": device_pk, "remote_addr": address_key(remote_addr)}
+    before = connection.scalar(
+        select(_failure.c.failures).where(
+            _failure.c.device_pk == device_pk, _failure.c.remote_addr == key["remote_addr"]
+        )
+    )
+    failures = (before or 0) + 1
+    doublings = failures - MAX_FAILURES
+    blocked_until = None
+    if doublings >= 0:
+        blocked_until = now + min(FIRST_BLOCK * 2 ** min(doublings, 16), LONGEST_BLOCK)
+    connection.execute(
+        upsert(_failure, connection, update=("failures", "last_at", "blocked_until")),
+        {**key, "failures": failures, "last_at": now, "blocked_until": blocked_until},
+    )

@@ -6,16 +6,19 @@ changed, so that a check-in without news costs reads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from csp.guid import parse_guid
 from csp.hresult import format_hresult
+from csp.identity import read_identity
 from csp.locuri import LocURI
 from csp.snapshot import UpdateList
-from csp.status import Outcome, outcome
+from csp.status import Outcome, Target, outcome, target_of
+from csp.sync_version import SyncVersions, read
 from mdm.devices.timeline import Event, record_events
 from mdm.storage.statements import table_of, upsert
 from mdm.storage.tables import Device, DevicePolicy, DeviceUpdate
@@ -31,7 +34,15 @@ if TYPE_CHECKING:
     from syncml.exchange import Answer
     from syncml.session import AlertEvent, Reception
 
-__all__ = ["StateChange", "apply_snapshot", "record_approvals", "record_opening", "record_policies"]
+__all__ = [
+    "StateChange",
+    "apply_snapshot",
+    "record_approvals",
+    "record_identity",
+    "record_opening",
+    "record_policies",
+    "record_sync_version",
+]
 
 _device = table_of(Device)
 _rows = table_of(DeviceUpdate)
@@ -61,6 +72,13 @@ _DEV_INFO: Final = {
     "./DevInfo/DmV": "dm_version",
 }
 _ROUTINE: Final = frozenset({AlertCode.SERVER_INITIATED, AlertCode.CLIENT_INITIATED, AlertCode.NEXT_MESSAGE})
+
+MAX_CHANGES: Final = 250
+"""Rows written for one message; what is more is written when the device tells it again, in its next session."""
+
+MAX_ALERTS: Final = 50
+"""Alerts of one message kept on the timeline; the rest is counted in one more."""
+
 _TEXT: Final = 256
 """Characters kept of a free text a device sends."""
 
@@ -77,17 +95,22 @@ class StateChange:
     """Updates that changed their state, for the timeline."""
     changed: int = 0
     """Rows inserted, updated or deleted."""
+    postponed: int = 0
+    """Rows that differ still, because `MAX_CHANGES` were written."""
 
 
 def record_opening(connection: Connection, device: Row[Any], reception: Reception, now: datetime) -> None:
     """Keep when the device was heard, its DevInfo, who is logged on, and its alerts on the timeline."""
     values: dict[str, Any] = {"last_checkin_at": now}
-    events = [
-        _alert_event(alert)
+    news = [
+        alert
         for alert in reception.alerts
         # Every session begins with these; only a change of them is news.
         if alert.code not in _ROUTINE and (alert.type, alert.data) != (LOGIN_STATUS, device.login_status)
     ]
+    events = [_alert_event(alert) for alert in news[:MAX_ALERTS]]
+    if len(news) > MAX_ALERTS:
+        events.append(Event("alert", {"not_kept": len(news) - MAX_ALERTS}))
     for uri, value in reception.device_info:
         if uri in _DEV_INFO:
             values[_DEV_INFO[uri]] = value[:_TEXT]
@@ -110,26 +133,25 @@ def _alert_event(alert: AlertEvent) -> Event:
 def apply_snapshot(
     connection: Connection, device_pk: int, snapshot: UpdateSnapshot, now: datetime
 ) -> StateChange:
-    """Bring the device's rows in line with the lists and nodes that were answered."""
+    """Bring the device's rows in line with the lists and nodes that were answered, `MAX_CHANGES` of them at most.
+
+    While rows are left over the lists do not count as read, so that the next session asks for them again.
+    """
     change = StateChange()
     if snapshot.lists or snapshot.nodes:
-        stored = {
-            row["update_id"]: dict(row)
-            for row in connection.execute(select(_rows).where(_rows.c.device_pk == device_pk)).mappings()
-        }
-        merged = {update_id: dict(row) for update_id, row in stored.items()}
+        merged = _stored_rows(connection, device_pk)
         for which in _MERGE_ORDER:
             if which in snapshot.lists:
                 _merge_list(merged, which, snapshot.lists[which])
         for (which, update_id), entry in snapshot.nodes.items():
             _merge_node(merged, which, update_id, entry)
-        change, writes = _compare(stored, merged, now)
+        change, writes = _compare(merged, now)
         change.changed = writes.run(connection, device_pk)
         record_events(connection, device_pk, change.events, now)
     values: dict[str, Any] = {}
-    if all(which in snapshot.lists for which in _QUICK_LISTS):
+    if all(which in snapshot.lists for which in _QUICK_LISTS) and not change.postponed:
         values["state_read_at"] = now
-    if UpdateList.INSTALLED in snapshot.lists:
+    if UpdateList.INSTALLED in snapshot.lists and not change.postponed:
         values["installed_read_at"] = now
     if snapshot.last_successful_scan_time is not None:
         values["last_scan_time"] = snapshot.last_successful_scan_time[:_TEXT]
@@ -138,19 +160,52 @@ def apply_snapshot(
     return change
 
 
-def _merge_list(
-    merged: dict[str, dict[str, Any]], which: UpdateList, entries: Mapping[str, UpdateEntry]
-) -> None:
+@dataclass(slots=True)
+class _Update:
+    """A row of `device_update` while lists are merged into it."""
+
+    lists: int = 0
+    state: str = "listed"
+    revision_number: int | None = None
+    update_type: int | None = None
+    hresult: int | None = None
+    failure_state: int | None = None
+    installed_time: str | None = None
+    approved_time: str | None = None
+    approve_status: int | None = None
+    approve_error: str | None = None
+    stored: tuple[Any, ...] | None = None
+    """The columns as the database has them; None for an update the device has not named before."""
+
+
+_COLUMNS: Final = tuple(column.name for column in fields(_Update) if column.name != "stored")
+_columns_of: Final = attrgetter(*_COLUMNS)
+_LISTS: Final = _COLUMNS.index("lists")
+_STATE: Final = _COLUMNS.index("state")
+_REVISION: Final = _COLUMNS.index("revision_number")
+
+
+def _stored_rows(connection: Connection, device_pk: int) -> dict[str, _Update]:
+    columns = (_rows.c.update_id, *(_rows.c[name] for name in _COLUMNS))
+    found = connection.execute(select(*columns).where(_rows.c.device_pk == device_pk))
+    rows = {}
+    for update_id, *stored in found:
+        rows[update_id] = row = _Update(*stored)
+        row.stored = tuple(stored)
+    return rows
+
+
+def _merge_list(merged: dict[str, _Update], which: UpdateList, entries: Mapping[str, UpdateEntry]) -> None:
     bit = int(which)  # arithmetic of IntFlag costs a hundred times that of int
     for update_id, row in merged.items():
-        if row["lists"] & bit and update_id not in entries:
+        if row.lists & bit and update_id not in entries:
             _leave(row, which)
     for update_id, entry in entries.items():
         _enter(merged, which, update_id, entry)
 
 
 def _merge_node(
-    merged: dict[str, dict[str, Any]], which: UpdateList, update_id: str, entry: UpdateEntry | None
+    merged: dict[str, _Update], which: UpdateList, update_id: str, entry: UpdateEntry | None
 ) -> None:
     if entry is not None:
         _enter(merged, which, update_id, entry)
@@ -158,48 +213,33 @@ def _merge_node(
         _leave(merged[update_id], which)
 
 
-def _enter(merged: dict[str, dict[str, Any]], which: UpdateList, update_id: str, entry: UpdateEntry) -> None:
-    row = merged.setdefault(update_id, _new_row(update_id))
-    row["lists"] |= int(which)
+def _enter(merged: dict[str, _Update], which: UpdateList, update_id: str, entry: UpdateEntry) -> None:
+    row = merged.get(update_id)
+    if row is None:
+        row = merged[update_id] = _Update()
+    row.lists |= which.value
     if entry.revision_number is not None:
-        row["revision_number"] = entry.revision_number
+        row.revision_number = entry.revision_number
     if which is UpdateList.INSTALLABLE:
-        row["update_type"] = entry.update_type
+        row.update_type = entry.update_type
     elif which is UpdateList.FAILED:
-        row["hresult"] = entry.hresult
-        row["failure_state"] = entry.failure_state
+        row.hresult = entry.hresult
+        row.failure_state = entry.failure_state
     elif which is UpdateList.PENDING_REBOOT:
-        row["installed_time"] = _clip(entry.installed_time)
+        row.installed_time = _clip(entry.installed_time)
     elif which is UpdateList.APPROVED:
-        row["approved_time"] = _clip(entry.approved_time)
-        row["approve_status"] = row["approve_error"] = None
+        row.approved_time = _clip(entry.approved_time)
+        row.approve_status = row.approve_error = None
 
 
-def _leave(row: dict[str, Any], which: UpdateList) -> None:
-    row["lists"] &= ~int(which)
+def _leave(row: _Update, which: UpdateList) -> None:
+    row.lists &= ~which.value
     if which is UpdateList.FAILED:
-        row["hresult"] = row["failure_state"] = None
+        row.hresult = row.failure_state = None
 
 
 def _clip(text: str | None) -> str | None:
     return None if text is None else text[:_TEXT]
-
-
-def _new_row(update_id: str) -> dict[str, Any]:
-    return {
-        "update_id": update_id,
-        "lists": 0,
-        "state": "listed",
-        "revision_number": None,
-        "update_type": None,
-        "hresult": None,
-        "failure_state": None,
-        "installed_time": None,
-        "approved_time": None,
-        "since": None,
-        "approve_status": None,
-        "approve_error": None,
-    }
 
 
 def _state(lists: int) -> str:
@@ -215,51 +255,66 @@ class _Writes:
 
     inserts: list[dict[str, Any]] = field(default_factory=list)
     updates: list[dict[str, Any]] = field(default_factory=list)
+    """Of rows that stay in their state, and thus keep their `since`."""
+    moves: list[dict[str, Any]] = field(default_factory=list)
     deletes: list[dict[str, Any]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Rows to write."""
+        return len(self.inserts) + len(self.updates) + len(self.moves) + len(self.deletes)
 
     def run(self, connection: Connection, device_pk: int) -> int:
         """Write them; returns how many rows changed."""
         key = (_rows.c.device_pk == device_pk, _rows.c.update_id == bindparam("b_update_id"))
         if self.inserts:
             connection.execute(insert(_rows), [{**row, "device_pk": device_pk} for row in self.inserts])
-        if self.updates:
-            connection.execute(update(_rows).where(*key), self.updates)
+        for changes in (self.updates, self.moves):
+            if changes:
+                connection.execute(update(_rows).where(*key), changes)
         if self.deletes:
             connection.execute(delete(_rows).where(*key), self.deletes)
-        return len(self.inserts) + len(self.updates) + len(self.deletes)
+        return len(self)
 
 
-def _compare(
-    stored: Mapping[str, dict[str, Any]], merged: Mapping[str, dict[str, Any]], now: datetime
-) -> tuple[StateChange, _Writes]:
+def _compare(merged: Mapping[str, _Update], now: datetime) -> tuple[StateChange, _Writes]:
     """What changed between the rows as stored and as merged."""
     change, writes = StateChange(), _Writes()
     for update_id, row in merged.items():
-        before = stored.get(update_id)
-        seen = row["lists"] & ~_APPROVED
-        if before is not None and before["lists"] & _NEEDS and not seen:
-            change.vanished.add(update_id)
-        row["state"] = _state(row["lists"])
-        if before is None:
-            row["since"] = now
-            writes.inserts.append(row)
-        elif not row["lists"] and row["approve_status"] is None:
+        row.state = _state(row.lists)
+        columns = _columns_of(row)
+        if columns == row.stored:
+            continue
+        if len(writes) == MAX_CHANGES:
+            change.postponed += 1
+            continue
+        _note(change, update_id, row)
+        values = dict(zip(_COLUMNS, columns, strict=True))
+        if row.stored is None:
+            writes.inserts.append({**values, "update_id": update_id, "since": now})
+        elif not row.lists and row.approve_status is None:
             writes.deletes.append({"b_update_id": update_id})
-        elif before != row:
-            if before["state"] != row["state"]:
-                row["since"] = now
-                change.events.append(_state_event(before, row))
-            values = {name: row[name] for name in row if name not in {"device_pk", "update_id"}}
+        elif row.stored[_STATE] == row.state:
             writes.updates.append({**values, "b_update_id": update_id})
-        if seen and (before is None or before["revision_number"] != row["revision_number"]):
-            change.reported.add((update_id, row["revision_number"] or 0))
+        else:
+            change.events.append(_state_event(update_id, row, row.stored[_STATE]))
+            writes.moves.append({**values, "b_update_id": update_id, "since": now})
     return change, writes
 
 
-def _state_event(before: Mapping[str, Any], row: Mapping[str, Any]) -> Event:
-    detail = {"update_id": row["update_id"], "from": before["state"], "to": row["state"]}
-    if row["hresult"] is not None:
-        detail["hresult"] = format_hresult(row["hresult"])
+def _note(change: StateChange, update_id: str, row: _Update) -> None:
+    """Put a changed row among the reported or the vanished, if it is either."""
+    before = row.stored
+    if row.lists & ~_APPROVED:
+        if before is None or before[_REVISION] != row.revision_number:
+            change.reported.add((update_id, row.revision_number or 0))
+    elif before is not None and before[_LISTS] & _NEEDS:
+        change.vanished.add(update_id)
+
+
+def _state_event(update_id: str, row: _Update, before: str) -> Event:
+    detail = {"update_id": update_id, "from": before, "to": row.state}
+    if row.hresult is not None:
+        detail["hresult"] = format_hresult(row.hresult)
     return Event("update_state", detail)
 
 
@@ -271,62 +326,95 @@ def record_approvals(
     An answered 200 or 418 puts the GUID into the device's approved list at once; the next read of
     ApprovedUpdates confirms it. A command without an answer is unknown and changes nothing.
     """
-    accepted = refused = 0
+    told = [
+        (parse_guid(LocURI.parse(answer.request.loc_uri).segments[-1]), answer, answer.status)
+        for answer in answers
+        if answer.request.verb == "Add" and answer.status is not None
+    ]
+    if not told:
+        return 0, 0
+    known = select(_rows.c.update_id, _rows.c.lists).where(
+        _rows.c.device_pk == device_pk, _rows.c.update_id.in_({update_id for update_id, _, _ in told})
+    )
+    lists = dict(connection.execute(known).all())
+    accepted = 0
     events: list[Event] = []
-    for answer in answers:
-        if answer.request.verb != "Add" or answer.status is None:
-            continue
-        update_id = parse_guid(LocURI.parse(answer.request.loc_uri).segments[-1])
-        row = (
-            connection.execute(
-                select(_rows).where(_rows.c.device_pk == device_pk, _rows.c.update_id == update_id)
-            )
-            .mappings()
-            .one_or_none()
-        )
-        values = (
-            dict(row) if row is not None else {**_new_row(update_id), "device_pk": device_pk, "since": now}
-        )
-        if outcome(answer.request, answer.status) in {Outcome.DONE, Outcome.ALREADY_DONE}:
+    rows: list[dict[str, Any]] = []
+    for update_id, answer, status in told:
+        row = {"device_pk": device_pk, "update_id": update_id, "state": "listed", "since": now}
+        if outcome(answer.request, status) in {Outcome.DONE, Outcome.ALREADY_DONE}:
             accepted += 1
-            values["lists"] |= int(UpdateList.APPROVED)
-            values["approve_status"] = values["approve_error"] = None
-            events.append(Event("approval_delivered", {"id": update_id, "status": answer.status}))
+            lists[update_id] = lists.get(update_id, 0) | _APPROVED
+            row |= {"approve_status": None, "approve_error": None}
+            events.append(Event("approval_delivered", {"id": update_id, "status": status}))
         else:
-            refused += 1
-            events.append(
-                Event(
-                    "approval_refused",
-                    {"id": update_id, "status": answer.status, "error": _clip(answer.original_error)},
-                )
-            )
-            values["approve_status"] = answer.status
-            values["approve_error"] = _clip(answer.original_error)
-        connection.execute(
-            upsert(_rows, connection, update=("lists", "approve_status", "approve_error")), values
-        )
+            error = _clip(answer.original_error)
+            row |= {"approve_status": status, "approve_error": error}
+            events.append(Event("approval_refused", {"id": update_id, "status": status, "error": error}))
+        rows.append({**row, "lists": lists.get(update_id, 0)})
+    connection.execute(
+        # state and since are those of a row that is new
+        upsert(_rows, connection, update=("lists", "approve_status", "approve_error")),
+        rows,
+    )
     record_events(connection, device_pk, events, now)
-    return accepted, refused
+    return accepted, len(told) - accepted
 
 
 def record_policies(connection: Connection, device_pk: int, answers: Iterable[Answer], now: datetime) -> None:
-    """Keep what the device said to Replaces of policies: set, unsupported (404, 405, 406) or failed."""
+    """Keep what the device said to Replaces of policies: set, unsupported (404, 405, 406) or failed, and why."""
     for answer in answers:
         if answer.request.verb != "Replace" or answer.status is None:
             continue
+        if target_of(answer.request.loc_uri) is not Target.POLICY:
+            continue
         result = outcome(answer.request, answer.status)
         if result in {Outcome.DONE, Outcome.ALREADY_DONE}:
-            status, value = "set", answer.request.data
+            status, value, error = "set", answer.request.data, None
         else:
             status, value = ("unsupported" if result is Outcome.UNSUPPORTED else "failed"), None
+            error = _clip(answer.original_error)
         connection.execute(
-            upsert(_policy, connection, update=("status", "value", "status_code", "at")),
+            upsert(_policy, connection, update=("status", "value", "status_code", "error", "at")),
             {
                 "device_pk": device_pk,
                 "name": LocURI.parse(answer.request.loc_uri).segments[-1],
                 "status": status,
                 "value": value,
                 "status_code": answer.status,
+                "error": error,
                 "at": now,
             },
         )
+
+
+def record_sync_version(
+    connection: Connection, device_pk: int, answers: Iterable[Answer], provider_id: str, now: datetime
+) -> SyncVersions:
+    """Keep the SyncApplicationVersion the device told or took, and that it was asked; returns what it said.
+
+    Without an answer nothing is kept, so that it is asked again; a refusal leaves the version known before.
+    """
+    versions = read(answers, provider_id)
+    if versions.answered:
+        values: dict[str, Any] = {"sync_version_at": now}
+        if versions.current is not None:
+            values["sync_version"] = versions.current[:_TEXT]
+        connection.execute(update(_device).where(_device.c.pk == device_pk).values(**values))
+    return versions
+
+
+def record_identity(connection: Connection, device_pk: int, answers: Iterable[Answer], now: datetime) -> bool:
+    """Keep the build and edition of the device's Windows, and that it was asked; returns whether it answered.
+
+    Without an answer nothing is kept, so that it is asked again; a refusal leaves what was known before.
+    """
+    said = read_identity(answers)
+    if not said.answered:
+        return False
+    values: dict[str, Any] = {"identity_read_at": now}
+    for column, text in (("os_version", said.version), ("os_edition", said.edition)):
+        if text is not None:
+            values[column] = text[:_TEXT]
+    connection.execute(update(_device).where(_device.c.pk == device_pk).values(**values))
+    return True

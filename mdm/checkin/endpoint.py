@@ -5,7 +5,6 @@ A wrong HTTP status makes a device back off or leave, so whatever can be said in
 
 from __future__ import annotations
 
-from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +14,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mdm.checkin.delivery import Delivery
 from mdm.clock import utc_now
 from mdm.errors import Unavailable
+from syncml.auth import MAC_HEADER
 from syncml.errors import LimitExceeded, RemoteProtocolError
 from syncml.limits import DEFAULT_LIMITS
 
@@ -36,7 +37,8 @@ def omadm_route(checkin: CheckIn, path: str = "/omadm") -> Route:
     """The route of the device endpoint; any query (`?mode=Maintenance&Platform=WoA`) is accepted.
 
     Answers 200 with SyncML, 400 for what is no SyncML message, 413 above the size limit, 415 for another
-    media type (WBXML included), 503 with Retry-After while the database is away.
+    media type (WBXML included), 503 with Retry-After while the database is away or too many sessions from
+    the same address are open.
     """
 
     async def post(request: Request) -> Response:
@@ -45,9 +47,13 @@ def omadm_route(checkin: CheckIn, path: str = "/omadm") -> Route:
             return _refusal(request, 415, f"Content-Type must be {MEDIA_TYPE}.")
         try:
             body = await _body(request)
-            reply = await to_thread.run_sync(
-                partial(checkin.handle, body, utc_now(), private=_private(request))
+            delivery = Delivery(
+                body=body,
+                private=_private(request),
+                remote_addr=request.client.host if request.client else "",
+                mac=request.headers.get(MAC_HEADER),
             )
+            reply = await to_thread.run_sync(checkin.handle, delivery, utc_now())
         except LimitExceeded as error:
             return _refusal(request, 413, error.detail)
         except RemoteProtocolError as error:
@@ -59,7 +65,8 @@ def omadm_route(checkin: CheckIn, path: str = "/omadm") -> Route:
             return Response(
                 f"{error.detail}\n", 503, {"Retry-After": str(error.retry_after)}, media_type="text/plain"
             )
-        return Response(reply, media_type=MEDIA_TYPE)
+        headers = {} if reply.mac is None else {MAC_HEADER: reply.mac}
+        return Response(reply.body, headers=headers, media_type=MEDIA_TYPE)
 
     return Route(path, post, methods=["POST"])
 

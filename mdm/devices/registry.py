@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Final, Literal
 from sqlalchemy import delete, func, or_, select
 from sqlmodel import col
 
+from csp.hresult import explain
 from csp.snapshot import UpdateList
 from mdm.audit import record
 from mdm.devices.groups import groups_of
+from mdm.devices.refresh import recompute
+from mdm.devices.tags import tags_of
 from mdm.errors import Conflict, NotFound
 from mdm.storage.statements import insert_ignore
 from mdm.storage.tables import ALL_DEVICES, Device, DevicePolicy, DeviceUpdate, GroupMember
@@ -34,6 +37,8 @@ __all__ = [
     "DeviceSummary",
     "DeviceView",
     "PolicyAnswer",
+    "ServerAuthScheme",
+    "ServerCredentials",
     "create_device",
     "delete_device",
     "device_pk",
@@ -41,7 +46,8 @@ __all__ = [
     "list_devices",
 ]
 
-AuthScheme = Literal["syncml:auth-md5", "syncml:auth-basic"]
+AuthScheme = Literal["syncml:auth-md5", "syncml:auth-basic", "syncml:auth-MAC"]
+ServerAuthScheme = Literal["syncml:auth-md5", "syncml:auth-MAC"]
 
 _NONCE_BYTES: Final = 16
 _SHOWN_STATES: Final = ("installable", "installed", "failed", "pending_reboot")
@@ -56,7 +62,25 @@ class Credentials:
     username: str
     password: str
     nonce: str
-    """Base64 of the first session's nonce; `syncml:auth-basic` does not use it."""
+    """Base64 of the first nonce; `syncml:auth-basic` does not use it."""
+    each_message: bool
+    """True: every message must prove itself. False: the first of a session does for all of it."""
+    server: ServerCredentials | None
+    """How the server will prove itself to the device; None: it will not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCredentials:
+    """What a device needs to know its server by (w7 APPAUTH CLIENT; OMA DM_Security 5.3)."""
+
+    scheme: str
+    username: str
+    password: str
+    nonce: str
+    """Base64 of the nonce the server will use first."""
+
+
+_SERVER_NAME: Final = "csp-bridge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +94,9 @@ class DeviceSummary:
     last_checkin_at: datetime | None
     as_of: datetime | None
     """When the update lists were last read; every figure about its updates is from then."""
+    os_version: str | None
+    os_edition: str | None
+    tags: tuple[str, ...]
     groups: tuple[str, ...]
 
 
@@ -92,6 +119,10 @@ class PolicyAnswer:
     value: str | None
     status_code: int | None
     at: datetime | None
+    error: str | None = None
+    """The HRESULT behind a refusal, where the device told it (`sync_version` 3.0 or newer)."""
+    error_text: str | None = None
+    """What that HRESULT means, where it is a known one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +142,16 @@ class DeviceView:
     """As `as_of`, for the installed updates, which are read at most daily."""
     last_scan_time: str | None
     """When the device last looked for updates, as it wrote it; None if never."""
+    sync_version: str | None
+    """The session protocol it speaks, as it wrote it; None if it has not said. From 3.0 on refusals have an `error`."""
+    os_version: str | None
+    """Windows build and revision, such as `10.0.26100.4652`; None if it has not said."""
+    os_edition: str | None
+    """Name of the Windows edition; None if it has not said."""
+    identity_as_of: datetime | None
+    """When it was last asked for these two, at most daily."""
+    enrolment_user: str | None
+    tags: tuple[str, ...]
     groups: tuple[str, ...]
     update_counts: Mapping[str, int]
     """Updates by state, as of `as_of`."""
@@ -126,17 +167,36 @@ def create_device(
     device_id: str,
     name: str,
     auth: AuthScheme,
+    auth_each_message: bool = True,
+    server_auth: ServerAuthScheme | None = None,
     now: datetime,
 ) -> tuple[DeviceView, Credentials]:
-    """Enrol a device; raises Conflict `device_exists` if `device_id` is known."""
+    """Enrol a device; raises Conflict `device_exists` if `device_id` is known.
+
+    With `server_auth` the server proves itself to the device too, with a password of its own for each device, as
+    DM_Security 5.1 demands.
+    """
     public_id = f"dev_{secrets.token_hex(10)}"
     credentials = Credentials(
         scheme=auth,
         username=public_id,  # the basic scheme splits at the first colon, which a device_id may contain
         password=secrets.token_urlsafe(24),
-        nonce=base64.b64encode(secrets.token_bytes(_NONCE_BYTES)).decode(),
+        nonce=_nonce(),
+        each_message=auth_each_message,
+        server=None
+        if server_auth is None
+        else ServerCredentials(server_auth, _SERVER_NAME, secrets.token_urlsafe(24), _nonce()),
     )
     verifier = credential_hash(credentials.username, credentials.password)
+    server = credentials.server
+    ours: dict[str, object] = {}
+    if server is not None:
+        ours = {
+            "server_auth_scheme": server.scheme,
+            "server_auth_username": server.username,
+            "server_auth_verifier": box.seal(credential_hash(server.username, server.password).encode()),
+            "server_auth_nonce": server.nonce,
+        }
     made = conn.execute(
         insert_ignore(Device, conn).values(
             id=public_id,
@@ -147,6 +207,8 @@ def create_device(
             auth_username=credentials.username,
             auth_verifier=box.seal(verifier.encode()),
             auth_nonce=credentials.nonce,
+            auth_each_message=auth_each_message,
+            **ours,
         )
     )
     if made.rowcount == 0:
@@ -154,6 +216,7 @@ def create_device(
         raise Conflict(
             f"The device {device_id!r} is enrolled already.", code="device_exists", existing=existing
         )
+    recompute(conn, [device_pk(conn, public_id)])
     record(
         conn,
         origin,
@@ -161,9 +224,19 @@ def create_device(
         action="device.create",
         object_type="device",
         object_id=public_id,
-        detail={"device_id": device_id, "name": name, "auth": auth},
+        after={
+            "device_id": device_id,
+            "name": name,
+            "auth": auth,
+            "auth_each_message": auth_each_message,
+            "server_auth": server_auth,
+        },
     )
     return get_device(conn, public_id), credentials
+
+
+def _nonce() -> str:
+    return base64.b64encode(secrets.token_bytes(_NONCE_BYTES)).decode()
 
 
 def list_devices(
@@ -181,6 +254,8 @@ def list_devices(
         col(Device.created_at),
         col(Device.last_checkin_at),
         col(Device.state_read_at),
+        col(Device.os_version),
+        col(Device.os_edition),
     )
     if after is not None:
         query = query.where(col(Device.pk) > after)
@@ -195,7 +270,8 @@ def list_devices(
             )
         )
     rows = conn.execute(query.order_by(col(Device.pk)).limit(limit)).all()
-    groups = groups_of(conn, [row.pk for row in rows])
+    pks = [row.pk for row in rows]
+    groups, tags = groups_of(conn, pks), tags_of(conn, pks)
     return [
         (
             row.pk,
@@ -206,6 +282,9 @@ def list_devices(
                 created_at=row.created_at,
                 last_checkin_at=row.last_checkin_at,
                 as_of=row.state_read_at,
+                os_version=row.os_version,
+                os_edition=row.os_edition,
+                tags=tags.get(row.pk, ()),
                 groups=groups[row.pk],
             ),
         )
@@ -235,6 +314,11 @@ def get_device(conn: Connection, public_id: str) -> DeviceView:
             col(Device.state_read_at),
             col(Device.installed_read_at),
             col(Device.last_scan_time),
+            col(Device.sync_version),
+            col(Device.os_version),
+            col(Device.os_edition),
+            col(Device.identity_read_at),
+            col(Device.enrolment_user),
             col(Device.manufacturer),
             col(Device.model),
             col(Device.language),
@@ -253,6 +337,12 @@ def get_device(conn: Connection, public_id: str) -> DeviceView:
         as_of=row.state_read_at,
         installed_as_of=row.installed_read_at,
         last_scan_time=None if row.last_scan_time == "0" else row.last_scan_time,
+        sync_version=row.sync_version,
+        os_version=row.os_version,
+        os_edition=row.os_edition,
+        identity_as_of=row.identity_read_at,
+        enrolment_user=row.enrolment_user,
+        tags=tags_of(conn, [pk]).get(pk, ()),
         groups=groups_of(conn, [pk])[pk],
         update_counts=_update_counts(conn, pk),
         require_update_approval=_policy_answer(conn, pk, _APPROVAL_POLICY),
@@ -280,8 +370,21 @@ def delete_device(conn: Connection, origin: Origin, public_id: str, *, now: date
             col(DeviceUpdate.lists).bitwise_and(int(UpdateList.APPROVED)) != 0,
         )
     )
+    known = conn.execute(
+        select(col(Device.device_id), col(Device.name), col(Device.created_at)).where(col(Device.pk) == pk)
+    ).mappings()
+    before = {**known.one(), "group_ids": groups_of(conn, [pk])[pk]}
     conn.execute(delete(Device).where(col(Device.pk) == pk))
-    record(conn, origin, now=now, action="device.delete", object_type="device", object_id=public_id)
+    record(
+        conn,
+        origin,
+        now=now,
+        action="device.delete",
+        object_type="device",
+        object_id=public_id,
+        detail={"approvals_held": held or 0},
+        before=before,
+    )
     return held or 0
 
 
@@ -301,8 +404,9 @@ def _policy_answer(conn: Connection, pk: int, name: str) -> PolicyAnswer:
             col(DevicePolicy.value),
             col(DevicePolicy.status_code),
             col(DevicePolicy.at),
+            col(DevicePolicy.error),
         ).where(col(DevicePolicy.device_pk) == pk, col(DevicePolicy.name) == name)
     ).one_or_none()
     if row is None:
         return PolicyAnswer("unknown", None, None, None)
-    return PolicyAnswer(row.status, row.value, row.status_code, row.at)
+    return PolicyAnswer(row.status, row.value, row.status_code, row.at, row.error, explain(row.error))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert, select
 
+from csp.hresult import explain
 from mdm.storage.statements import table_of
 from mdm.storage.tables import DeviceEvent
 
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["KEPT", "Event", "TimelineEntry", "list_timeline", "record_events"]
+__all__ = ["COMMAND_FAILED", "KEPT", "Event", "TimelineEntry", "list_timeline", "record_events"]
 
 KEPT: Final = 1_000
 """Events kept of each device: years for most, and no table that grows for ever."""
+
+COMMAND_FAILED: Final = "command_failed"
+"""A command the device did not carry out: `verb`, `loc_uri`, `status` and, where the device told it, `error`."""
 
 _events: Final = table_of(DeviceEvent)
 
@@ -29,7 +33,8 @@ class Event:
     """Something worth remembering about a device."""
 
     kind: str
-    """`alert`, `update_state`, `approval_delivered`, `approval_refused` or `unenrolled`."""
+    """`alert`, `update_state`, `approval_delivered`, `approval_refused`, `command_failed`, `distrusted` or
+    `unenrolled`."""
     detail: dict[str, Any]
     """JSON values; never a secret."""
 
@@ -42,6 +47,7 @@ class TimelineEntry:
     at: datetime
     kind: str
     detail: dict[str, Any]
+    """As it was recorded, and `error_text` beside an `error` whose meaning is known."""
 
 
 def record_events(connection: Connection, device_pk: int, events: Sequence[Event], now: datetime) -> None:
@@ -63,10 +69,23 @@ def record_events(connection: Connection, device_pk: int, events: Sequence[Event
     connection.execute(delete(_events).where(_events.c.device_pk == device_pk, _events.c.seq <= oldest))
 
 
+def told_since(connection: Connection, device_pk: int, kind: str, since: datetime) -> bool:
+    """True if the timeline has an event of that kind after `since`: what lasts need not be told each session."""
+    event = (
+        select(_events.c.seq)
+        .where(_events.c.device_pk == device_pk, _events.c.kind == kind, _events.c.at > since)
+        .limit(1)
+    )
+    return connection.scalar(event) is not None
+
+
 def list_timeline(
     connection: Connection, device_pk: int, *, before: int | None = None, limit: int = 50
 ) -> list[TimelineEntry]:
-    """At most `limit` events of a device, newest first, from the one below `before` on."""
+    """At most `limit` events of a device, newest first, from the one below `before` on.
+
+    What an HRESULT means is added here and not stored, so that old events are told in today's words.
+    """
     statement = (
         select(_events.c.seq, _events.c.at, _events.c.kind, _events.c.detail)
         .where(_events.c.device_pk == device_pk)
@@ -75,4 +94,12 @@ def list_timeline(
     )
     if before is not None:
         statement = statement.where(_events.c.seq < before)
-    return [TimelineEntry(row.seq, row.at, row.kind, row.detail) for row in connection.execute(statement)]
+    return [
+        TimelineEntry(row.seq, row.at, row.kind, _explained(row.detail))
+        for row in connection.execute(statement)
+    ]
+
+
+def _explained(detail: dict[str, Any]) -> dict[str, Any]:
+    meaning = explain(detail.get("error"))
+    return detail if meaning is None else {**detail, "error_text": meaning}

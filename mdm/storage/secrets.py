@@ -23,7 +23,7 @@ from mdm.errors import Unavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SecretBox"]
+__all__ = ["SecretBox", "read_key"]
 
 _VERSION: Final = b"\x01"
 """First byte of every sealed value: the algorithm, so that another can follow."""
@@ -45,21 +45,9 @@ class SecretBox:
     def from_file(cls, path: Path) -> Self:
         """Read the key (one line of base64), or make one in a new file of mode 0600.
 
-        Two processes that start together end with the same key. Raises Unavailable when the file can
-        neither be read nor made, or holds no key: never is a key replaced.
+        Raises Unavailable as `read_key` does.
         """
-        try:
-            if not path.exists():
-                _create_key(path)
-            line = path.read_bytes()
-        except OSError as error:
-            raise Unavailable(f"The key file {path} cannot be used: {error.strerror}.") from error
-        try:
-            return cls(base64.b64decode(line.strip(), validate=True))
-        except (binascii.Error, ValueError) as error:
-            raise Unavailable(
-                f"The key file {path} holds no key: one line of base64 was expected."
-            ) from error
+        return cls(read_key(path))
 
     def seal(self, secret: bytes) -> bytes:
         """Return the version byte, a fresh nonce, and the secret encrypted and authenticated."""
@@ -84,6 +72,27 @@ class SecretBox:
     def fingerprint(self, text: bytes) -> bytes:
         """Return 32 octets that are always the same for a text and mean nothing without the key (HMAC-SHA-256)."""
         return hmac.digest(self._fingerprint_key, text, "sha256")
+
+
+def read_key(path: Path) -> bytes:
+    """Return the key of a file, 32 random octets, or make one in a new file of mode 0600.
+
+    Two processes that start together end with the same key. Raises Unavailable when the file can
+    neither be read nor made, or holds no key: never is a key replaced.
+    """
+    try:
+        if not path.exists():
+            _create_key(path)
+        line = path.read_bytes()
+    except OSError as error:
+        raise Unavailable(f"The key file {path} cannot be used: {error.strerror}.") from error
+    try:
+        key = base64.b64decode(line.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise Unavailable(f"The key file {path} holds no key: one line of base64 was expected.")
+    return key
 
 
 def _create_key(path: Path) -> None:

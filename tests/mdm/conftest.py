@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
@@ -11,23 +12,42 @@ import pytest
 from sqlalchemy import insert, select
 from sqlmodel import SQLModel
 
+from mdm.checkin.delivery import Delivery
 from mdm.checkin.service import CheckIn
 from mdm.storage.secrets import SecretBox
 from syncml import client
-from syncml.auth import BASIC, MD5, credential_hash, make_cred
+from syncml.auth import (
+    BASIC,
+    MAC,
+    MD5,
+    Credentials,
+    Proof,
+    challenge,
+    credential_hash,
+    make_cred,
+    make_mac,
+    verify,
+)
+from syncml.auth import Verdict as Trust
 from syncml.client import Outcome, Verdict
 from syncml.messages import Get, Item, Location, Meta
 from syncml.reader import read_message
+from syncml.status import StatusCode
 from syncml.writer import write_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mdm.checkin.delivery import Reply
     from mdm.storage.engine import Database
-    from syncml.messages import Message
+    from syncml.client import ClientState, Turn
+    from syncml.messages import Alert, Cred, Message
 
 UPDATE = "./Vendor/MSFT/Update"
 NONCE = b"first nonce 0123"
+SERVER_NONCE = b"the server's one"
+HASH = credential_hash("user", "secret")
+SERVER_HASH = credential_hash("bridge", "server secret")
 
 
 @dataclass
@@ -39,12 +59,16 @@ class Bench:
     now: datetime
     secrets: SecretBox
     private: bool = True
+    remote_addr: str = "192.0.2.1"
 
     def post(self, message: Message | bytes) -> bytes:
         """Hand over one message; the clock moves a second."""
+        return self.send(message if isinstance(message, bytes) else write_message(message)).body
+
+    def send(self, body: bytes, mac: str | None = None) -> Reply:
+        """Hand over one message as the transport does; the clock moves a second."""
         self.now += timedelta(seconds=1)
-        body = message if isinstance(message, bytes) else write_message(message)
-        return self.checkin.handle(body, self.now, private=self.private)
+        return self.checkin.handle(Delivery(body, self.private, self.remote_addr, mac), self.now)
 
     def add(self, table: str, **values: Any) -> None:
         """Insert one row."""
@@ -62,9 +86,23 @@ class Bench:
         """Every row of every table: what must not change when a message proves nothing."""
         return {name: self.rows(name) for name in SQLModel.metadata.tables}
 
-    def enrol(self, device_id: str = "DEV1", scheme: str = MD5) -> ScriptedDevice:
-        """Create a device row and the device."""
-        verifier = self.secrets.seal(credential_hash("user", "secret").encode())
+    def enrol(
+        self,
+        device_id: str = "DEV1",
+        scheme: str = MD5,
+        *,
+        each_message: bool = True,
+        server_auth: str | None = None,
+    ) -> ScriptedDevice:
+        """Create a device row and the device; with `server_auth` the device wants the bridge's credentials."""
+        server = {}
+        if server_auth is not None:
+            server = {
+                "server_auth_scheme": server_auth,
+                "server_auth_username": "bridge",
+                "server_auth_verifier": self.secrets.seal(SERVER_HASH.encode()),
+                "server_auth_nonce": b64encode(SERVER_NONCE).decode(),
+            }
         self.add(
             "device",
             id=f"id-{device_id}",
@@ -73,10 +111,12 @@ class Bench:
             created_at=self.now,
             auth_scheme=scheme,
             auth_username="user",
-            auth_verifier=verifier,
-            auth_nonce="Zmlyc3Qgbm9uY2UgMDEyMw==",
+            auth_verifier=self.secrets.seal(HASH.encode()),
+            auth_nonce=b64encode(NONCE).decode(),
+            auth_each_message=each_message,
+            **server,
         )
-        return ScriptedDevice(self, device_id, scheme)
+        return ScriptedDevice(self, device_id, scheme, server_auth=server_auth, transport=self.send)
 
     def approve(self, target_id: str, target_type: str = "update", **values: Any) -> None:
         """Approve for all devices."""
@@ -86,7 +126,7 @@ class Bench:
             id=approval_id,
             target_type=target_type,
             target_id=target_id,
-            action="approve",
+            action=values.pop("action", "approve"),
             allow_without_metadata=values.pop("allow_without_metadata", False),
             created_at=self.now,
             created_by="test",
@@ -115,11 +155,16 @@ class Bench:
 
 @dataclass
 class ScriptedDevice:
-    """A device whose Update tree is what the test says."""
+    """A device whose Update tree is what the test says.
+
+    It proves itself as the bridge's last answer wants it: in each message, or once a session after 212.
+    """
 
     bench: Bench
     device_id: str
     scheme: str
+    transport: Callable[[bytes, str | None], Reply]
+    """Sends a message and its MAC; the bridge's reply and its MAC come back."""
     nonce: bytes = NONCE
     sessions: int = 0
     installable: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -134,13 +179,26 @@ class ScriptedDevice:
     asked: list[str] = field(default_factory=list)
     """`verb LocURI` of every command carried out, in order."""
     password: str = "secret"
+    proving: bool = True
+    """Whether the next message carries credentials."""
+    statuses: list[int] = field(default_factory=list)
+    """The bridge's status for the SyncHdr of each message."""
+    server_auth: str | None = None
+    """How the bridge has to prove itself; None: not at all."""
+    server_nonce: bytes = SERVER_NONCE
+    trusts: list[Trust] = field(default_factory=list)
+    """What the bridge's credentials were worth in each reply with commands."""
+    trust_once: bool = False
+    """Accept the bridge's credentials for the whole session (212)."""
+    trusted: bool = False
 
-    def check_in(self, *, first: bool = True) -> Verdict:
-        """One whole session; `first` sends credentials with package 1."""
-        self.sessions += 1
-        cred = make_cred(self.scheme, "user", self.password, self.nonce) if first else None
-        message, state = client.begin(
-            session_id=str(self.sessions),
+    # --- one message at a time --------------------------------------------------------------------------
+
+    def begin(self, session_id: str = "1", *alerts: Alert) -> tuple[Message, ClientState]:
+        """Package 1 of a new session, with credentials unless `proving` is off."""
+        self.trusted = False
+        return client.begin(
+            session_id=session_id,
             device_id=self.device_id,
             server_uri="https://mdm.example.test/omadm",
             device_info={
@@ -148,22 +206,90 @@ class ScriptedDevice:
                 "./DevInfo/Man": "Contoso",
                 "./DevInfo/Lang": "en-US",
             },
-            cred=cred,
-            username="user",
+            alerts=alerts,
+            cred=self.cred(),
+            username=self.username(),
         )
+
+    def answer(
+        self, turn: Turn, outcomes: list[Outcome] | None = None, **more: Any
+    ) -> tuple[Message, ClientState]:
+        """The package that answers commands, carried out now unless their outcomes are given."""
+        if outcomes is None:
+            outcomes = [self.carry_out(command) for command in turn.commands]
+        return client.answer(turn, outcomes, cred=self.cred(), username=self.username(), **more)
+
+    def cred(self) -> Cred | None:
+        """The Cred of the next message."""
+        if not self.proving or self.scheme == MAC:
+            return None
+        return make_cred(self.scheme, "user", self.password, self.nonce)
+
+    def username(self) -> str | None:
+        """The Source LocName of the next message."""
+        return "user" if self.proving else None
+
+    def mac(self, body: bytes) -> str | None:
+        """The MAC of the next message."""
+        if not self.proving or self.scheme != MAC:
+            return None
+        return make_mac("user", credential_hash("user", self.password), self.nonce, body)
+
+    def post(self, message: Message) -> Reply:
+        """Send a message; the reply is still to be read."""
+        body = write_message(message)
+        return self.transport(body, self.mac(body))
+
+    def hear(self, state: ClientState, reply: Reply | bytes) -> Turn:
+        """Read a reply: a nonce in it is the next one, and 212 ends the proving until the next session."""
+        turn = client.receive(state, read_message(reply if isinstance(reply, bytes) else reply.body))
+        self.statuses.append(turn.status)
+        if turn.next_nonce is not None:
+            self.nonce = turn.next_nonce
+        if turn.status == StatusCode.AUTHENTICATION_ACCEPTED:
+            self.proving = False
+        return turn
+
+    def say(self, message: Message, state: ClientState) -> Turn:
+        """Send a message and read its reply."""
+        return self.hear(state, self.post(message))
+
+    # --- whole sessions ---------------------------------------------------------------------------------
+
+    def check_in(self, *, first: bool = True) -> Verdict:
+        """One whole session; `first` sends credentials with package 1."""
+        self.sessions += 1
+        self.proving = first
+        message, state = self.begin(str(self.sessions))
         for _ in range(20):
-            turn = client.receive(state, read_message(self.bench.post(message)))
-            if turn.next_nonce is not None:
-                self.nonce = turn.next_nonce
+            reply = self.post(message)
+            turn = self.hear(state, reply)
             if turn.verdict is Verdict.CHALLENGED:
-                message, state = client.retry(
-                    turn, make_cred(self.scheme, "user", self.password, self.nonce), "user"
-                )
+                self.proving = True
+                message, state = client.retry(turn, self.cred(), "user")
             elif turn.verdict is Verdict.COMMANDS:
-                message, state = client.answer(turn, [self.carry_out(command) for command in turn.commands])
+                message, state = self._weigh(turn, reply)
             else:
                 return turn.verdict
         raise AssertionError("the session does not end")
+
+    def _weigh(self, turn: Turn, reply: Reply) -> tuple[Message, ClientState]:
+        """Carry the commands out if the bridge has proved itself, else ask it to."""
+        if self.server_auth is None or self.trusted:
+            return self.answer(turn)
+        header = read_message(reply.body).header
+        given = Proof(header.cred, header.source.loc_name, reply.body, reply.mac)
+        known = Credentials(self.server_auth, "bridge", SERVER_HASH, self.server_nonce)
+        self.trusts.append(verify(given, known))
+        if self.trusts[-1] is not Trust.ACCEPTED:
+            missing = self.trusts[-1] is Trust.MISSING
+            code = StatusCode.MISSING_CREDENTIALS if missing else StatusCode.INVALID_CREDENTIALS
+            chal = challenge(self.server_auth, self.server_nonce)
+            return client.distrust(turn, code, chal, cred=self.cred(), username=self.username())
+        self.server_nonce = b"server nonce %03d" % len(self.trusts)
+        self.trusted = self.trust_once
+        code = StatusCode.AUTHENTICATION_ACCEPTED if self.trust_once else StatusCode.OK
+        return self.answer(turn, code=code, chal=challenge(self.server_auth, self.server_nonce))
 
     def carry_out(self, command: Any) -> Outcome:
         """Do as the tree says."""
@@ -203,6 +329,8 @@ class ScriptedDevice:
             "InstalledUpdates": {g: {"RevisionNumber": r} for g, r in self.installed.items()},
             "ApprovedUpdates": {g: {"ApprovedTime": "0"} for g in self.approved},
         }
+        if name not in lists:
+            return Outcome(404)
         return Outcome(200, struct_data(path, lists[name]))
 
 
@@ -245,4 +373,4 @@ def _bench(database: Database, data_dir: Any, now: datetime, make_nonce: Callabl
     return Bench(CheckIn(database, secrets, make_nonce), database, now, secrets)
 
 
-__all__ = ["BASIC", "MD5", "UPDATE", "Bench", "ScriptedDevice", "struct_data"]
+__all__ = ["BASIC", "MAC", "MD5", "UPDATE", "Bench", "ScriptedDevice", "Trust", "struct_data"]

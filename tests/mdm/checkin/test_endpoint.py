@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from mdm.checkin.endpoint import MEDIA_TYPE, omadm_route
 from syncml import client
-from syncml.auth import BASIC
+from syncml.auth import BASIC, MAC, MAC_HEADER, Credentials, Proof, Verdict, credential_hash, verify
 from syncml.messages import Status
 from syncml.reader import read_message
 from syncml.writer import write_message
@@ -94,9 +96,7 @@ def test_basic_is_asked_for_over_tls_or_on_this_machine_only(
     app = Starlette(routes=[omadm_route(sqlite_bench.checkin)])
     with TestClient(app, base_url=base_url, client=client_address) as test_client:
         response = test_client.post(PATH, content=package_1(), headers={"content-type": MEDIA_TYPE})
-    first = read_message(response.content).commands[0]
-    assert isinstance(first, Status)
-    assert first.data == status
+    assert status_of(response.content) == status
 
 
 def test_header_without_identity_is_400(http: TestClient) -> None:
@@ -123,6 +123,44 @@ def test_database_away_is_503(http: TestClient, sqlite_bench: Bench, monkeypatch
     monkeypatch.setattr(sqlite_bench.database, "read", away)
     response = http.post(PATH, content=package_1(), headers={"content-type": MEDIA_TYPE})
     assert (response.status_code, response.headers["retry-after"]) == (503, "7")
+
+
+def test_a_full_house_is_503(http: TestClient, sqlite_bench: Bench) -> None:
+    """One session more than an address may have: HTTP says when to come back, for SyncML has no word for it."""
+    first, second = sqlite_bench.enrol("DEV1"), sqlite_bench.enrol("DEV2")
+    app = Starlette(routes=[omadm_route(replace(sqlite_bench.checkin, max_sessions_per_address=1))])
+    with TestClient(app, client=("192.0.2.1", 5)) as site, capture_logs() as lines:
+        answers = [
+            site.post(PATH, content=write_message(device.begin()[0]), headers={"content-type": MEDIA_TYPE})
+            for device in (first, second)
+        ]
+    assert [answer.status_code for answer in answers] == [200, 503]
+    assert answers[1].headers["retry-after"] == "60"
+    assert answers[1].text == "No more sessions from 192.0.2.1: 1 are open.\n"
+    assert [line["event"] for line in lines] == ["dm_unavailable"]
+
+
+def test_a_mac_travels_in_the_header(http: TestClient, sqlite_bench: Bench) -> None:
+    """`x-syncml-hmac` of the request is what proves the device, that of the response the bridge."""
+    device = sqlite_bench.enrol(scheme=MAC, server_auth=MAC)
+    body = write_message(device.begin()[0])
+    mac = device.mac(body)
+    assert mac is not None
+    plain = http.post(PATH, content=body, headers={"content-type": MEDIA_TYPE})
+    assert MAC_HEADER not in plain.headers
+    proved = http.post(PATH, content=body, headers={"content-type": MEDIA_TYPE, "X-SyncML-HMAC": mac})
+    assert [status_of(answer.content) for answer in (plain, proved)] == ["407", "200"]
+    assert verify(
+        Proof(None, "bridge", proved.content, proved.headers[MAC_HEADER]),
+        Credentials(MAC, "bridge", credential_hash("bridge", "server secret"), device.server_nonce),
+    ) is Verdict.ACCEPTED  # fmt: skip
+
+
+def status_of(reply: bytes) -> str:
+    """The status of the SyncHdr."""
+    first = read_message(reply).commands[0]
+    assert isinstance(first, Status)
+    return first.data
 
 
 def test_connection_lost_while_sending(sqlite_bench: Bench) -> None:

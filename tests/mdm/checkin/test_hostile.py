@@ -1,9 +1,7 @@
-"""Hostile documents over HTTP: refused in HTTP or in SyncML, never 5xx, cheap, and without a trace in the database."""
+"""Hostile documents over HTTP: refused in HTTP or in SyncML, never 5xx, and without a trace in the database."""
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -11,12 +9,11 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from mdm.checkin.endpoint import MEDIA_TYPE, omadm_route
-from syncml import client
-from syncml.auth import make_cred
 from syncml.client import Verdict
+from syncml.errors import RemoteProtocolError
 from syncml.limits import DEFAULT_LIMITS
 from syncml.messages import Item, Location, Message, Meta, Results, Status, SyncHdr
-from syncml.reader import read_message
+from syncml.reader import read_header, read_message
 from syncml.session import MAX_COMMANDS
 from syncml.writer import write_message
 
@@ -25,11 +22,13 @@ if TYPE_CHECKING:
 
     from conftest import Bench, ScriptedDevice
 
+    from syncml import client
+
 SERVER: Final = "https://mdm.example.test/omadm"
 NS: Final = "SYNCML:SYNCML1.2"
-SECONDS: Final = 1.0
-"""Of processor time for one document: the promise is 0.05 on an idle machine, which the tests do not have."""
 LIMIT: Final = DEFAULT_LIMITS.bytes
+MOST: Final = DEFAULT_LIMITS.commands
+TEXT: Final = DEFAULT_LIMITS.text - 4_096
 
 
 def header(session_id: str = "1", msg_id: str = "1", device_id: str = "DEV1", more: str = "") -> str:
@@ -132,37 +131,35 @@ BAD: Final[dict[str, bytes]] = {
 
 COSTLY: Final[dict[str, bytes]] = {
     "byte order mark": b"\xef\xbb\xbf" + document(ALERT),
-    "2,000 alerts": document(alerts(2_000)),
-    "2,000 alerts without CmdID": document("<Alert><Data>1</Data></Alert>" * 2_000),
-    "2,000 unknown commands": document("<b/>" * 2_000),
-    "19,000 items": document(f"<Replace><CmdID>2</CmdID>{'<Item/>' * 19_000}</Replace>"),
-    "2,000 Results of two items each": document(
-        f"<Results><CmdID>2</CmdID><CmdRef>9</CmdRef>{'<Item><Data>x</Data></Item>' * 2}</Results>" * 2_000
+    "alerts": document(alerts(MOST)),
+    "alerts without CmdID": document("<Alert><Data>1</Data></Alert>" * MOST),
+    "unknown commands": document("<b/>" * MOST),
+    "items": document(f"<Replace><CmdID>2</CmdID>{'<Item/>' * DEFAULT_LIMITS.items}</Replace>"),
+    "Results of two items each": document(
+        f"<Results><CmdID>2</CmdID><CmdRef>9</CmdRef>{'<Item><Data>x</Data></Item>' * 2}</Results>" * MOST
     ),
-    "2,000 Statuses": document(
-        "<Status><CmdID>2</CmdID><MsgRef>1</MsgRef><CmdRef>9</CmdRef><Cmd>Get</Cmd></Status>" * 2_000
+    "Statuses": document(
+        "<Status><CmdID>2</CmdID><MsgRef>1</MsgRef><CmdRef>9</CmdRef><Cmd>Get</Cmd></Status>" * MOST
     ),
     "deep Atomic nesting, just not too deep": document("<Atomic>" * 29 + "</Atomic>" * 29),
-    "many Atomics, each deep": document(("<Atomic>" * 28 + "</Atomic>" * 28) * 500),
-    "white space of 250 KB": document(" " * 250_000),
-    "text as long as it may be": document(f"<Alert><CmdID>2</CmdID><Data>{'9' * 250_000}</Data></Alert>"),
-    "16 attributes on each of 1,200 elements": document(
-        "<a {}/>".format(" ".join(f'b{n}=""' for n in range(16))) * 1_200
+    "many Atomics, each deep": document(("<Atomic>" * 28 + "</Atomic>" * 28) * (MOST // 28)),
+    "white space": document(" " * TEXT),
+    "text as long as it may be": document(f"<Alert><CmdID>2</CmdID><Data>{'9' * TEXT}</Data></Alert>"),
+    "16 attributes on each element": document(
+        "<a {}/>".format(" ".join(f'b{n}=""' for n in range(16))) * (MOST - 10)
     ),
-    "a device id of 250,000 characters": document(ALERT, head=header(device_id="D" * 250_000)),
-    "Cred of 250,000 characters": document(
-        ALERT, head=header(more=f"<Cred><Data>{'QUFB' * 60_000}</Data></Cred>")
-    ),
+    "a long device id": document(ALERT, head=header(device_id="D" * TEXT)),
+    "a long Cred": document(ALERT, head=header(more=f"<Cred><Data>{'Q' * TEXT}</Data></Cred>")),
     "Cred of another script": document(ALERT, head=header(more="<Cred><Data>パスワード</Data></Cred>")),
-    "a version of 250,000 characters": document(ALERT).replace(b"DM/1.2", b"D" * 250_000),
+    "a long version": document(ALERT).replace(b"DM/1.2", b"D" * TEXT),
 }
 """Messages without proof of identity, as expensive as the limits allow: answered in SyncML, changing nothing."""
 
 
 @pytest.fixture
 def device(sqlite_bench: Bench) -> ScriptedDevice:
-    """A device the bridge knows."""
-    return sqlite_bench.enrol()
+    """A device the bridge knows, and that proves itself once a session: its floods need not be signed."""
+    return sqlite_bench.enrol(each_message=False)
 
 
 @pytest.fixture
@@ -172,26 +169,36 @@ def http(sqlite_bench: Bench, device: ScriptedDevice) -> Iterator[TestClient]:
         yield test_client
 
 
-def post(http: TestClient, body: bytes, name: str) -> tuple[int, bytes]:
-    """The answer; fails if it costs too much, and says what it cost."""
-    before = time.process_time()
+def post(http: TestClient, body: bytes) -> tuple[int, bytes]:
+    """The answer."""
     response = http.post("/omadm", content=body, headers={"content-type": MEDIA_TYPE})
-    seconds = time.process_time() - before
-    sys.stdout.write(f"{seconds * 1000:7.1f} ms  {len(body):9} B  HTTP {response.status_code}  {name}\n")
-    assert seconds < SECONDS
     return response.status_code, response.content
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_message_is_refused(http: TestClient, sqlite_bench: Bench, name: str) -> None:
-    """400 or 413 with a short sentence, and every table as it was."""
+    """400 or 413 with a short sentence; 407 where it is the body that goes too far, which no stranger's is read for."""
     before = sqlite_bench.dump()
-    status, content = post(http, BAD[name], name)
+    status, content = post(http, BAD[name])
     assert status == (413 if len(BAD[name]) > LIMIT else status)
-    assert status in {400, 413}
-    assert len(content) < 300
+    if has_header(BAD[name]) and status == 200:
+        (first,) = read_message(content).commands
+        assert isinstance(first, Status)
+        assert first.data == "407"
+    else:
+        assert status in {400, 413}
+        assert len(content) < 300
     assert b"root:" not in content
     assert sqlite_bench.dump() == before
+
+
+def has_header(body: bytes) -> bool:
+    """True if the message begins as one."""
+    try:
+        read_header(body)
+    except RemoteProtocolError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("name", COSTLY)
@@ -199,10 +206,13 @@ def test_what_proves_nothing_changes_nothing(http: TestClient, sqlite_bench: Ben
     """Answered in SyncML with 401, 407 or a version status; only the count of wrong credentials may change."""
     assert len(COSTLY[name]) <= LIMIT
     before = sqlite_bench.dump()
-    status, content = post(http, COSTLY[name], name)
-    assert status == 200
-    first = reply_status(content)
-    assert first.data in {"401", "407", "513"}
+    status, content = post(http, COSTLY[name])
+    if has_header(COSTLY[name]):
+        assert status == 200
+        assert reply_status(content).data in {"401", "407", "513"}
+        assert len(content) < 64 * 1024, "a stranger gets little back"
+    else:
+        assert status == 413
     after = sqlite_bench.dump()
     failures = after.pop("auth_failure")
     assert before.pop("auth_failure") == []
@@ -221,16 +231,9 @@ def reply_status(content: bytes) -> Status:
 
 def opened(http: TestClient, device: ScriptedDevice) -> client.Turn:
     """A session in which the device has been asked its lists."""
-    message, state = client.begin(
-        session_id="1",
-        device_id=device.device_id,
-        server_uri=SERVER,
-        device_info={"./DevInfo/Man": "Contoso"},
-        cred=make_cred(device.scheme, "user", device.password, device.nonce),
-        username="user",
-    )
-    _, content = post(http, write_message(message), "package 1")
-    turn = client.receive(state, read_message(content))
+    message, state = device.begin()
+    _, content = post(http, write_message(message))
+    turn = device.hear(state, content)
     assert turn.verdict is Verdict.COMMANDS
     return turn
 
@@ -239,7 +242,7 @@ def many_results(turn: client.Turn) -> bytes:
     """Thousands of Results for one Get."""
     get = turn.commands[0].cmd_id
     one = "<Results><CmdID>{}</CmdID><MsgRef>{}</MsgRef><CmdRef>{}</CmdRef><Item><Source><LocURI>./Vendor/MSFT/Update/InstallableUpdates/{:08x}-0000-4000-8000-000000000000</LocURI></Source></Item></Results>"
-    body = "".join(one.format(n + 9, turn.server_msg_id, get, n) for n in range(1_999))
+    body = "".join(one.format(n + 9, turn.server_msg_id, get, n) for n in range(MOST - 1))
     status = f"<Status><CmdID>1</CmdID><MsgRef>1</MsgRef><CmdRef>{get}</CmdRef><Cmd>Get</Cmd><Data>200</Data></Status>"
     return document(status + body, head=header(msg_id="2"))
 
@@ -253,7 +256,7 @@ def nonsense_items(turn: client.Turn) -> bytes:
             meta=Meta(format="int"),
             data="x",
         )
-        for n in range(2_600)
+        for n in range(DEFAULT_LIMITS.items - 10)
     )
     head = SyncHdr("1", "2", Location(SERVER), Location("DEV1"))
     results = Results("3", turn.server_msg_id, get, items)
@@ -275,20 +278,20 @@ def many_statuses(turn: client.Turn) -> bytes:
     """The same Status thousands of times."""
     get = turn.commands[0].cmd_id
     one = f"<Status><CmdID>2</CmdID><MsgRef>1</MsgRef><CmdRef>{get}</CmdRef><Cmd>Get</Cmd><Data>404</Data></Status>"
-    return document(one * 2_000, head=header(msg_id="2"))
+    return document(one * MOST, head=header(msg_id="2"))
 
 
 def odd_statuses(turn: client.Turn) -> bytes:
     """Thousands of answers to nothing that was asked: each an oddity for the log."""
     one = "<Status><CmdID>2</CmdID><MsgRef>8</MsgRef><CmdRef>8</CmdRef><Cmd>Get</Cmd></Status>"
-    return document(one * 2_000, head=header(msg_id=str(int(turn.server_msg_id) + 1)))
+    return document(one * MOST, head=header(msg_id=str(int(turn.server_msg_id) + 1)))
 
 
 def open_objects(turn: client.Turn) -> bytes:
     """Thousands of large objects begun, none ended."""
     get = turn.commands[0].cmd_id
     one = "<Item><Source><LocURI>./{}</LocURI></Source><Meta><Size>9</Size></Meta><Data>x</Data><MoreData/></Item>"
-    items = "".join(one.format(n) for n in range(2_400))
+    items = "".join(one.format(n) for n in range(DEFAULT_LIMITS.elements // 8))
     results = f"<Results><CmdID>3</CmdID><MsgRef>1</MsgRef><CmdRef>{get}</CmdRef>{items}</Results>"
     return document(results, head=header(msg_id="2")).replace(b"<Final/>", b"")
 
@@ -303,7 +306,7 @@ def test_a_device_that_proved_itself_and_then_floods(
     turn = opened(http, device)
     body = make(turn)
     assert len(body) <= LIMIT
-    status, content = post(http, body, make.__name__)
+    status, content = post(http, body)
     assert status == 200
     reply = read_message(content)
     assert reply_status(content).data == "200"

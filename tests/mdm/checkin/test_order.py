@@ -6,32 +6,34 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TYPE_CHECKING
 
+import pytest
+
+from mdm.checkin.delivery import Delivery
 from mdm.checkin.service import CheckIn
 from mdm.storage.engine import Database
-from syncml import client
-from syncml.auth import make_cred
-from syncml.reader import read_message
+from syncml.auth import MAC, MD5
+from syncml.client import Verdict
 from syncml.writer import write_message
 
 if TYPE_CHECKING:
     from conftest import Bench
 
-    from syncml.messages import Message
+    from mdm.checkin.delivery import Reply
 
+A = "a317dafe-baf4-453f-b232-a7075efae36e"
 TOGETHER = 6
 
 
-def at_once(bench: Bench, database_url: str, message: Message) -> set[bytes]:
+def at_once(bench: Bench, database_url: str, body: bytes, mac: str | None) -> set[Reply]:
     """The replies when as many processes as threads, each with its own connections, get one message at once."""
     barrier = Barrier(TOGETHER)
-    body = write_message(message)
 
-    def post(_: int) -> bytes:
+    def post(_: int) -> Reply:
         database = Database(database_url)
         try:
             checkin = CheckIn(database, bench.secrets, bench.checkin.make_nonce)
             barrier.wait(30)
-            return checkin.handle(body, bench.now, private=True)
+            return checkin.handle(Delivery(body, True, bench.remote_addr, mac), bench.now)
         finally:
             database.close()
 
@@ -39,26 +41,22 @@ def at_once(bench: Bench, database_url: str, message: Message) -> set[bytes]:
         return set(pool.map(post, range(TOGETHER)))
 
 
-def test_one_message_many_times_at_once(bench: Bench, database_url: str) -> None:
+@pytest.mark.parametrize("scheme", [MD5, MAC])
+def test_one_message_many_times_at_once(bench: Bench, database_url: str, scheme: str) -> None:
     """A message that arrives several times at once has one effect and one answer, at every step of a session."""
-    device = bench.enrol()
-    device.installable = {"a317dafe-baf4-453f-b232-a7075efae36e": (1, 200)}
-    bench.catalogue("a317dafe-baf4-453f-b232-a7075efae36e")
-    bench.approve("a317dafe-baf4-453f-b232-a7075efae36e")
-    message, state = client.begin(
-        session_id="1",
-        device_id="DEV1",
-        server_uri="https://mdm.example.test/omadm",
-        device_info={"./DevInfo/Man": "Contoso"},
-        cred=make_cred(device.scheme, "user", "secret", device.nonce),
-        username="user",
-    )
+    device = bench.enrol(scheme=scheme, server_auth=scheme)
+    device.installable = {A: (1, 200)}
+    bench.catalogue(A)
+    bench.approve(A)
+    message, state = device.begin()
     for exchange in range(1, 4):
-        (reply,) = at_once(bench, database_url, message)
+        body = write_message(message)
+        (reply,) = at_once(bench, database_url, body, device.mac(body))
         assert len(bench.rows("dm_reply")) == exchange
-        turn = client.receive(state, read_message(reply))
+        turn = device.hear(state, reply)
         if turn.commands:
-            message, state = client.answer(turn, [device.carry_out(command) for command in turn.commands])
-    assert turn.verdict is client.Verdict.END
-    assert device.approved == ["a317dafe-baf4-453f-b232-a7075efae36e"]
-    assert len([row for row in bench.rows("device_event") if row["kind"] == "approval_delivered"]) == 1
+            message, state = device.answer(turn)
+    assert turn.verdict is Verdict.END
+    assert device.approved == [A]
+    assert [row["kind"] for row in bench.rows("device_event")].count("approval_delivered") == 1
+    assert bench.rows("auth_failure") == []

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from sqlalchemy import event
+from structlog.testing import capture_logs
 
 from csp.snapshot import UpdateEntry, UpdateList, UpdateSnapshot
-from mdm.checkin.device_state import apply_snapshot
+from mdm.checkin import device_state
+from mdm.checkin.device_state import MAX_CHANGES, apply_snapshot
+from mdm.checkin.memory import MAX_ASKED_AGAIN
 from mdm.checkin.service import CheckIn
 from mdm.devices.timeline import list_timeline
+from mdm.errors import Unavailable
 from syncml import client
-from syncml.auth import make_cred
 from syncml.client import Outcome, Verdict
 from syncml.errors import MalformedMessage
-from syncml.messages import Alert, Get, Item, Location, Message, Meta, Status, SyncHdr
+from syncml.messages import Alert, Get, Item, Location, Meta, Status
 from syncml.reader import read_message
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conftest import Bench, ScriptedDevice
+    from sqlalchemy import Connection
+
+    from syncml.messages import Message
 
 A = "a317dafe-baf4-453f-b232-a7075efae36e"
 B = "b317dafe-baf4-453f-b232-a7075efae36e"
@@ -36,6 +46,7 @@ QUERIES = [
     "Get ./Vendor/MSFT/Update/LastSuccessfulScanTime",
 ]
 INSTALLED = "Get ./Vendor/MSFT/Update/InstalledUpdates?list=StructData"
+IDENTITY = ["Get ./DevDetail/SwV", "Get ./DevDetail/Ext/Microsoft/OSPlatform"]
 
 
 def add(guid: str) -> str:
@@ -48,26 +59,14 @@ def states(bench: Bench) -> dict[str, str]:
     return {row["update_id"]: row["state"] for row in bench.rows("device_update")}
 
 
-def opened(device: ScriptedDevice, session_id: str = "1") -> tuple[Message, Any]:
-    """Package 1 with credentials."""
-    return client.begin(
-        session_id=session_id,
-        device_id=device.device_id,
-        server_uri="https://mdm.example.test/omadm",
-        device_info={"./DevInfo/DevId": device.device_id},
-        cred=make_cred(device.scheme, "user", device.password, device.nonce),
-        username="user",
-    )
-
-
 def test_first_session_reads_the_whole_tree(bench: Bench) -> None:
-    """Each list is asked with its own Get, InstalledUpdates last, and the answers become rows."""
+    """Each list is asked with its own Get, InstalledUpdates last of them, and the answers become rows."""
     device = bench.enrol()
     device.installable = {A: (1, 200)}
     device.failed = {B: (-2147023504, 256, 101)}
     device.installed = {C: 100}
     assert device.check_in() is Verdict.END
-    assert device.asked == [*QUERIES, INSTALLED]
+    assert device.asked == [*QUERIES, INSTALLED, *IDENTITY]
     assert states(bench) == {A: "installable", B: "failed", C: "installed"}
     failed = next(row for row in bench.rows("device_update") if row["update_id"] == B)
     assert (failed["hresult"], failed["failure_state"], failed["revision_number"]) == (0x80070570, 256, 101)
@@ -110,7 +109,7 @@ def test_approved_and_applicable_is_delivered_once(bench: Bench) -> None:
     bench.catalogue(B)
     bench.approve(A)
     device.check_in()
-    assert device.asked[6:] == [f"Replace {POLICY}", add(A)]
+    assert device.asked[8:] == [f"Replace {POLICY}", add(A)]
     assert device.approved == [A]
     device.asked.clear()
     device.check_in()
@@ -131,7 +130,7 @@ def test_classification_goes_as_its_guid(bench: Bench) -> None:
     device = bench.enrol()
     bench.approve(DEFENDER, "classification")
     device.check_in()
-    assert device.asked[6:] == [f"Replace {POLICY}", add(DEFENDER)]
+    assert device.asked[8:] == [f"Replace {POLICY}", add(DEFENDER)]
     device.asked.clear()
     device.check_in()
     assert device.asked == QUERIES
@@ -365,7 +364,7 @@ def test_group_membership_decides(sqlite_bench: Bench) -> None:
         device.installable = {A: (1, 200)}
     sqlite_bench.catalogue(A)
     sqlite_bench.add("device_group", id="pilot", name="Pilot", builtin=False, created_at=sqlite_bench.now)
-    sqlite_bench.add("group_member", device_pk=1, group_id="pilot")
+    sqlite_bench.add("static_member", device_pk=1, group_id="pilot")
     sqlite_bench.add(
         "approval",
         id="1",
@@ -382,101 +381,15 @@ def test_group_membership_decides(sqlite_bench: Bench) -> None:
     assert (inside.approved, outside.approved) == ([A], [])
 
 
-def test_challenge_then_success_renews_the_nonce(bench: Bench) -> None:
-    """Without Cred: 407 and the stored nonce; with it: 212 and a nonce for the next session."""
-    device = bench.enrol()
-    before = bench.rows("device")[0]["auth_nonce"]
-    assert device.check_in(first=False) is Verdict.END
-    after = bench.rows("device")[0]["auth_nonce"]
-    assert before != after
-    assert device.check_in() is Verdict.END
-
-
-def test_basic_authentication(sqlite_bench: Bench) -> None:
-    """A device created for auth-basic is challenged for it and admitted by it."""
-    device = sqlite_bench.enrol(scheme="syncml:auth-basic")
-    assert device.check_in(first=False) is Verdict.END
-
-
-def test_basic_without_tls_is_refused(sqlite_bench: Bench) -> None:
-    """A password that anybody on the way could read proves nothing, and is not even asked for."""
-    device = sqlite_bench.enrol(scheme="syncml:auth-basic")
-    sqlite_bench.private = False
-    before = sqlite_bench.dump()
-    message, _ = opened(device)
-    status = read_message(sqlite_bench.post(message)).commands[0]
-    assert isinstance(status, Status)
-    assert (status.data, status.chal) == ("401", None)
-    assert sqlite_bench.dump() == before
-
-
-def test_repeated_message_gets_the_same_bytes_and_no_second_effect(bench: Bench) -> None:
-    """(device, SessionID, MsgID) seen before: the stored reply, and nothing changes."""
-    device = bench.enrol()
-    device.installable = {A: (1, 200)}
-    bench.catalogue(A)
-    bench.approve(A)
-    message, state = opened(device)
-    first = bench.post(message)
-    before = bench.dump()
-    assert bench.post(message) == first
-    assert bench.dump() == before
-    turn = client.receive(state, read_message(first))
-    message, state = client.answer(turn, [device.carry_out(command) for command in turn.commands])
-    second = bench.post(message)
-    before = bench.dump()
-    assert bench.post(message) == second
-    assert bench.dump() == before
-
-
-def test_old_package_1_is_a_new_session(sqlite_bench: Bench) -> None:
-    """SessionID starts again at 0 after a boot: identical bytes after the window are not a repetition."""
-    device = sqlite_bench.enrol()
-    message, _ = opened(device, "0")
-    sqlite_bench.post(message)
-    sqlite_bench.now += timedelta(minutes=6)
-    reply = read_message(sqlite_bench.post(message))
-    status = reply.commands[0]
-    assert isinstance(status, Status)
-    assert status.data == "401"  # the nonce was used: credentials are asked for anew
-
-
-def rebooted(device: ScriptedDevice) -> list[str]:
-    """The commands a device with auth-basic gets at once when it says package 1 of session 0 once more."""
-    message, state = opened(device, "0")
-    turn = client.receive(state, read_message(device.bench.post(message)))
-    asked = [device.carry_out(command) for command in turn.commands]
-    message, state = client.answer(turn, asked)
-    turn = client.receive(state, read_message(device.bench.post(message)))
-    return [type(command).__name__ for command in turn.commands]
-
-
-@pytest.mark.parametrize(("seconds", "repeated"), [(2, True), (15, False)])
-def test_restarted_device_is_not_told_old_replies(
-    sqlite_bench: Bench, seconds: int, *, repeated: bool
-) -> None:
-    """A session gone on: its package 1 is a copy on the way for seconds, and then a device that has restarted."""
-    device = sqlite_bench.enrol(scheme="syncml:auth-basic")
-    device.installable = {A: (1, 200)}
-    sqlite_bench.catalogue(A)
-    sqlite_bench.approve(A)
-    assert rebooted(device) == ["Replace", "Add"]
-    device.approved.append(A)
-    sqlite_bench.now += timedelta(seconds=seconds)
-    # What the Add and the policy came to nobody has said: the policy is still wanted, the approval is read.
-    assert rebooted(device) == (["Replace", "Add"] if repeated else ["Replace"])
-
-
 def test_confirmations_of_an_abandoned_session_are_asked_for_again(sqlite_bench: Bench) -> None:
     """An update that has vanished is found among the installed, even if the device went away at the question."""
     device = sqlite_bench.enrol()
     device.installable = {A: (1, 200)}
     device.check_in()
     device.installable, device.installed = {}, {A: 200}
-    message, state = opened(device, "8")
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
-    device.nonce = turn.next_nonce or b""
-    message, _ = client.answer(turn, [device.carry_out(command) for command in turn.commands])
+    message, state = device.begin("8")
+    turn = device.say(message, state)
+    message, _ = device.answer(turn)
     (question,) = [
         command for command in read_message(sqlite_bench.post(message)).commands if isinstance(command, Get)
     ]
@@ -487,51 +400,15 @@ def test_confirmations_of_an_abandoned_session_are_asked_for_again(sqlite_bench:
     assert states(sqlite_bench) == {A: "installed"}
 
 
-def test_package_1_after_a_challenge_goes_on_with_no_older_session(sqlite_bench: Bench) -> None:
-    """After a restart session "0" is challenged and repeated with MsgID 2: it is new, though an older "0" is open."""
-    device = sqlite_bench.enrol()
-    message, _ = opened(device, "0")
-    sqlite_bench.post(message)  # never heard of again: the device restarts without its new nonce
-    message, state = client.begin(
-        session_id="0",
-        device_id="DEV1",
-        server_uri="https://mdm.example.test/omadm",
-        device_info={"./DevInfo/DevId": "DEV1"},
-    )
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
-    assert turn.status == 407
-    cred = make_cred(device.scheme, "user", device.password, turn.next_nonce or b"")
-    message, state = client.retry(turn, cred, "user")
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
-    assert (turn.status, turn.verdict) == (212, Verdict.COMMANDS)
-    assert [f"Get {c.items[0].target.loc_uri}" for c in turn.commands] == [*QUERIES, INSTALLED]  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("minutes", [0, 31])
-def test_failures_of_an_older_session_0_are_not_held_against_a_new_one(
-    sqlite_bench: Bench, minutes: int
-) -> None:
-    """Each boot has a session "0": a success, or half an hour, ends the count of wrong credentials in it."""
-    device = sqlite_bench.enrol()
-    for _ in range(4 if minutes else 2):
-        message, _ = opened(replace(device, password="wrong"), "0")
-        assert status_of(sqlite_bench.post(message)) == "401"
-    sqlite_bench.now += timedelta(minutes=minutes)
-    message, _ = opened(device, "0")
-    assert status_of(sqlite_bench.post(message)) == "212"
-    assert sqlite_bench.rows("auth_failure") == []
-
-
 def test_new_message_1_abandons_the_open_session(sqlite_bench: Bench) -> None:
     """What was not answered is still wanted, so the new session sends it again."""
     device = sqlite_bench.enrol()
     device.installable = {A: (1, 200)}
     sqlite_bench.catalogue(A)
     sqlite_bench.approve(A)
-    message, state = opened(device)
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
-    device.nonce = turn.next_nonce or b""
-    message, _ = client.answer(turn, [device.carry_out(command) for command in turn.commands])
+    message, state = device.begin()
+    turn = device.say(message, state)
+    message, _ = device.answer(turn)
     sqlite_bench.post(message)  # the reply with the Add is lost, and the device starts over
     device.sessions = 1
     device.asked.clear()
@@ -543,61 +420,12 @@ def test_new_message_1_abandons_the_open_session(sqlite_bench: Bench) -> None:
 def test_session_survives_another_process(sqlite_bench: Bench) -> None:
     """Nothing of a session lives in the process: a second CheckIn goes on where the first stopped."""
     device = sqlite_bench.enrol()
-    message, state = opened(device)
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
+    message, state = device.begin()
+    turn = device.say(message, state)
     sqlite_bench.checkin = CheckIn(sqlite_bench.database, sqlite_bench.secrets, lambda: b"another process")
-    message, state = client.answer(turn, [device.carry_out(command) for command in turn.commands])
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
+    message, state = device.answer(turn)
+    turn = device.say(message, state)
     assert turn.verdict is Verdict.END
-
-
-def test_session_of_another_version_begins_anew(sqlite_bench: Bench) -> None:
-    """A stored state this version cannot read ends the session; the device is challenged and goes on."""
-    device = sqlite_bench.enrol()
-    message, state = opened(device)
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
-    with sqlite_bench.database.write() as connection:
-        connection.exec_driver_sql("""UPDATE dm_session SET state = '{"session": {}, "checkin": {}}'""")
-    message, state = client.answer(turn, [device.carry_out(command) for command in turn.commands])
-    assert client.receive(state, read_message(sqlite_bench.post(message))).status == 407
-    device.nonce = turn.next_nonce or b""
-    assert device.check_in() is Verdict.END
-
-
-def test_idle_session_needs_credentials_again(sqlite_bench: Bench) -> None:
-    """An open session that was silent for half an hour is not trusted any more."""
-    device = sqlite_bench.enrol()
-    message, state = opened(device)
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
-    sqlite_bench.now += timedelta(minutes=31)
-    message, state = client.answer(turn, [device.carry_out(command) for command in turn.commands])
-    before = sqlite_bench.dump()
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
-    assert turn.status == 407
-    assert sqlite_bench.dump() == before
-
-
-def test_unknown_device_is_treated_like_wrong_credentials(sqlite_bench: Bench) -> None:
-    """A stranger is challenged as any device would be, always with the same nonce, and leaves no trace."""
-    sqlite_bench.enrol()
-    stranger = replace_device(sqlite_bench)
-    before = sqlite_bench.dump()
-    message, _ = client.begin(
-        session_id="1", device_id="STRANGER", server_uri="https://x.test", device_info={"./DevInfo/Man": "x"}
-    )
-    replies = [read_message(sqlite_bench.post(message)) for _ in range(2)]
-    assert replies[0] == replies[1]
-    assert [c.data for c in replies[0].commands if isinstance(c, Status)] == ["407"] * 4
-    signed, _ = opened(stranger)
-    assert status_of(sqlite_bench.post(signed)) == "401"
-    assert sqlite_bench.dump() == before
-
-
-def replace_device(bench: Bench) -> ScriptedDevice:
-    """A device that nobody has enrolled."""
-    known = bench.enrol("OTHER")
-    known.device_id = "STRANGER"
-    return known
 
 
 def status_of(reply: bytes) -> str:
@@ -607,110 +435,11 @@ def status_of(reply: bytes) -> str:
     return status.data
 
 
-def test_wrong_credentials_are_bounded_and_change_nothing(bench: Bench) -> None:
-    """401 with a challenge three times, then without; the device's row and session stay as they are."""
-    device = bench.enrol()
-    device.check_in()
-    before = bench.dump()
-    device.password = "wrong"
-    challenges = []
-    for n in range(1, 6):
-        message, _ = opened(device, "9")
-        header = replace(message.header, msg_id=str(n))
-        first = read_message(bench.post(replace(message, header=header))).commands[0]
-        assert isinstance(first, Status)
-        assert first.data == "401"
-        challenges.append(first.chal is not None)
-    assert challenges == [True, True, True, False, False]
-    after = bench.dump()
-    assert after.pop("auth_failure") != before.pop("auth_failure")
-    assert after == before
-    device.password = "secret"
-    refused, _ = opened(device, "9")
-    assert status_of(bench.post(refused)) == "401"  # right at last, but this session has had its tries
-    assert device.check_in() is Verdict.END
-
-
-def test_failures_of_one_device_take_one_row(sqlite_bench: Bench) -> None:
-    """However many SessionIDs an attacker makes up, the table does not grow."""
-    device = sqlite_bench.enrol()
-    device.password = "wrong"
-    for session in range(5):
-        message, _ = opened(device, str(session))
-        sqlite_bench.post(message)
-    assert len(sqlite_bench.rows("auth_failure")) == 1
-
-
-def test_forged_session_id_changes_nothing(sqlite_bench: Bench) -> None:
-    """A message of a session that does not exist must prove itself."""
-    device = sqlite_bench.enrol()
-    message, state = opened(device)
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
-    forged, _ = client.answer(turn, [device.carry_out(command) for command in turn.commands])
-    forged = replace(forged, header=replace(forged.header, session_id="666"))
-    before = sqlite_bench.dump()
-    assert status_of(sqlite_bench.post(forged)) == "407"
-    assert sqlite_bench.dump() == before
-
-
-def test_message_after_the_end_must_prove_itself(sqlite_bench: Bench) -> None:
-    """A complete session is closed: its SessionID opens nothing any more."""
-    device = sqlite_bench.enrol()
-    device.check_in()
-    late = Message(
-        header=SyncHdr("1", "9", Location("https://x.test"), Location("DEV1")),
-        commands=(Alert(cmd_id="1", data="1201"),),
-    )
-    before = sqlite_bench.dump()
-    assert status_of(sqlite_bench.post(late)) == "407"
-    assert sqlite_bench.dump() == before
-
-
-def test_package_in_parts_is_answered_with_1222(sqlite_bench: Bench) -> None:
-    """While Final has not come: Status and Alert 1222, no command; the parts' answers count together."""
-    device = sqlite_bench.enrol()
-    device.installable = {A: (1, 200)}
-    message, state = opened(device)
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
-    outcomes = [device.carry_out(command) for command in turn.commands]
-    whole, state = client.answer(turn, outcomes)
-    part_1 = replace(whole, commands=whole.commands[:3], final=False)
-    reply = read_message(sqlite_bench.post(part_1))
-    assert not reply.final
-    assert [type(c).__name__ for c in reply.commands] == ["Status", "Alert"]
-    assert sqlite_bench.rows("device_update") == []
-    rest = replace(
-        whole,
-        header=replace(whole.header, msg_id="3"),
-        commands=(replace(whole.commands[0], msg_ref=reply.header.msg_id), *whole.commands[3:]),
-    )
-    reply = read_message(sqlite_bench.post(rest))
-    assert reply.final
-    assert states(sqlite_bench) == {A: "installable"}
-
-
 def test_unenrolling_device_gets_no_commands(sqlite_bench: Bench) -> None:
     """After the user's unenrolment alert only statuses are sent."""
     device = sqlite_bench.enrol()
-    message, _ = client.begin(
-        session_id="1",
-        device_id="DEV1",
-        server_uri="https://x.test",
-        device_info={"./DevInfo/Man": "Contoso"},
-        alerts=(
-            Alert(
-                cmd_id="1",
-                data="1226",
-                items=(
-                    Item(
-                        meta=Meta(type="com.microsoft:mdm.unenrollment.userrequest", format="int"), data="1"
-                    ),
-                ),
-            ),
-        ),
-        cred=make_cred(device.scheme, "user", "secret", device.nonce),
-        username="user",
-    )
+    gone = Item(meta=Meta(type="com.microsoft:mdm.unenrollment.userrequest", format="int"), data="1")
+    message, _ = device.begin("1", Alert(cmd_id="1", data="1226", items=(gone,)))
     reply = read_message(sqlite_bench.post(message))
     assert reply.final
     assert all(isinstance(command, Status) for command in reply.commands)
@@ -726,15 +455,15 @@ def test_unenrolled_device_is_answered_no_more(bench: Bench) -> None:
     """Its last message gets its answer, and a repetition the same bytes; its credentials open nothing after."""
     device = bench.enrol()
     gone = Item(meta=Meta(type="com.microsoft:mdm.unenrollment.userrequest", format="int"), data="1")
-    message, _ = opened(device)
+    message, _ = device.begin()
     message = replace(message, commands=(*message.commands, Alert(cmd_id="9", data="1226", items=(gone,))))
     reply = bench.post(message)
     assert bench.rows("device")[0]["unenrolled_at"] == bench.now
     assert timeline(bench)[0] == ("unenrolled", {"by": "user"})
     assert bench.post(message) == reply
-    device.nonce = client.receive(opened(device)[1], read_message(reply)).next_nonce or b""
+    device.hear(device.begin()[1], reply)
     before = bench.dump()
-    again, _ = opened(device, "2")
+    again, _ = device.begin("2")
     first = read_message(bench.post(again)).commands[0]
     assert isinstance(first, Status)
     assert (first.data, first.chal) == ("401", None)
@@ -765,7 +494,7 @@ def test_token_in_an_alert_is_not_kept(sqlite_bench: Bench) -> None:
     """An AADUserToken is a secret; that it came is not."""
     device = sqlite_bench.enrol()
     token = Item(meta=Meta(type="com.microsoft/MDM/AADUserToken"), data="eyJhbGciOi")
-    message, _ = opened(device)
+    message, _ = device.begin()
     sqlite_bench.post(
         replace(message, commands=(*message.commands, Alert(cmd_id="9", data="1224", items=(token,))))
     )
@@ -779,7 +508,7 @@ def test_session_of_the_user_scope_gets_no_device_commands(sqlite_bench: Bench) 
     """A `user` synctype session would answer 405 to everything we ask: nothing is asked."""
     device = sqlite_bench.enrol()
     scope = Item(meta=Meta(type="com.microsoft.mdm.synctype"), data="user")
-    message, _ = opened(device)
+    message, _ = device.begin()
     reply = read_message(
         sqlite_bench.post(
             replace(message, commands=(*message.commands, Alert(cmd_id="9", data="1224", items=(scope,))))
@@ -809,10 +538,10 @@ def test_no_message_at_all_raises_the_protocol_error(sqlite_bench: Bench) -> Non
 def test_server_uri_can_be_configured(sqlite_bench: Bench) -> None:
     """The configured public address is our Source; else the address the device used."""
     device = sqlite_bench.enrol()
-    message, _ = opened(device)
+    message, _ = device.begin()
     assert read_message(sqlite_bench.post(message)).header.source.loc_uri == "https://mdm.example.test/omadm"
     sqlite_bench.checkin = replace(sqlite_bench.checkin, server_uri="https://public.test/omadm")
-    message, _ = opened(device, "2")
+    message, _ = device.begin("2")
     assert read_message(sqlite_bench.post(message)).header.source.loc_uri == "https://public.test/omadm"
 
 
@@ -823,12 +552,124 @@ def test_oddities_and_snapshot_problems_do_not_stop_a_session(sqlite_bench: Benc
     nonsense = Item(source=Location(f"{base}/not-a-guid/Type"), data="x")
     device.answers[f"{base}?list=StructData"] = Outcome(200, (nonsense,))
     assert device.check_in() is Verdict.END
-    message, state = opened(device, "5")
-    turn = client.receive(state, read_message(sqlite_bench.post(message)))
-    gets = [c for c in turn.commands if isinstance(c, Get)]
-    stray, _ = client.answer(
-        turn,
-        [device.carry_out(c) for c in gets],
-        more=(Status(cmd_id="1", msg_ref="1", cmd_ref="99", cmd="Get", data="200"),),
+    message, state = device.begin("5")
+    turn = device.say(message, state)
+    stray, _ = device.answer(
+        turn, more=(Status(cmd_id="1", msg_ref="1", cmd_ref="99", cmd="Get", data="200"),)
     )
     assert read_message(sqlite_bench.post(stray)).final
+
+
+# --- what the log says ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def commits_failing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The disk is full whenever a transaction is to be committed."""
+    write = bench.database.write
+
+    def full(connection: Connection) -> NoReturn:
+        raise Unavailable("The disk of the database is full.")
+
+    @contextmanager
+    def failing() -> Iterator[Connection]:
+        with write() as connection:
+            event.listen(connection, "commit", full)
+            yield connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.database, "write", failing)
+        yield
+
+
+def log_of(device: ScriptedDevice, message: Message) -> list[str]:
+    """The events in the log while the bridge answers, or does not."""
+    with capture_logs() as lines, suppress(Unavailable):
+        device.post(message)
+    return [line["event"] for line in lines]
+
+
+def test_no_line_stands_for_a_commit_that_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Abandoned and ended sessions, oddities, odd values: said when they are true, and not before."""
+    device = bench.enrol()
+    base = "./Vendor/MSFT/Update/InstallableUpdates"
+    device.answers[f"{base}?list=StructData"] = Outcome(
+        200, (Item(source=Location(f"{base}/not-a-guid/Type"), data="x"),)
+    )
+    device.say(*device.begin())
+    stray = Status(cmd_id="9", msg_ref="1", cmd_ref="99", cmd="Get", data="200")
+    message, state = device.begin("2")
+    for expected in (["dm_session_abandoned"], ["dm_snapshot_problem", "dm_oddity", "dm_session"]):
+        before = bench.dump()
+        with commits_failing(bench, monkeypatch):
+            assert log_of(device, message) == []
+        assert bench.dump() == before
+        with capture_logs() as lines:
+            turn = device.say(message, state)
+        assert [line["event"] for line in lines] == expected
+        if turn.commands:
+            message, state = device.answer(turn, more=(stray,))
+
+
+def test_a_refusal_that_could_not_be_counted_is_not_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line of a wrong password comes with its count, or with neither."""
+    device = bench.enrol()
+    wrong = replace(device, password="wrong")
+    message, _ = wrong.begin()
+    before = bench.dump()
+    with commits_failing(bench, monkeypatch):
+        assert log_of(wrong, message) == []
+    assert bench.dump() == before
+    assert log_of(wrong, message) == ["dm_refused"]
+    assert len(bench.rows("auth_failure")) == 1
+
+
+def test_the_line_of_a_session_tells_what_happened(sqlite_bench: Bench) -> None:
+    """One line at its end: how it ended, and the figures an administrator asks for."""
+    device = sqlite_bench.enrol()
+    device.installable = {A: (1, 200)}
+    sqlite_bench.catalogue(A)
+    sqlite_bench.approve(A)
+    with capture_logs() as lines:
+        device.check_in()
+    (line,) = lines
+    assert (line["event"], line["end"], line["session_id"], line["seconds"]) == (
+        "dm_session",
+        "complete",
+        "1",
+        2.0,
+    )
+    assert (line["messages"], line["commands"], line["rows_changed"], line["approvals_accepted"]) == (
+        3,
+        10,
+        1,
+        1,
+    )
+
+
+def test_more_updates_than_are_written_at_once_are_asked_for_again(bench: Bench) -> None:
+    """All of them are known at the end of the session, and only then do the lists count as read."""
+    device = bench.enrol()
+    device.installed = {f"{n:08x}-0000-4000-8000-000000000000": 1 for n in range(2 * MAX_CHANGES + 1)}
+    assert device.check_in() is Verdict.END
+    assert len(bench.rows("device_update")) == len(device.installed)
+    listed = [each for each in device.asked if each.endswith("InstalledUpdates?list=StructData")]
+    assert len(listed) == 3
+    (row,) = bench.rows("device")
+    assert row["installed_read_at"] is not None
+
+
+def test_a_list_without_end_is_not_asked_for_without_end(
+    sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session has so many rounds; the next one goes on, and until then the list counts as unread."""
+    monkeypatch.setattr(device_state, "MAX_CHANGES", 10)
+    device = sqlite_bench.enrol()
+    device.installed = {f"{n:08x}-0000-4000-8000-000000000000": 1 for n in range(150)}
+    assert device.check_in() is Verdict.END
+    assert len(sqlite_bench.rows("device_update")) == 10 * (MAX_ASKED_AGAIN + 1)
+    assert sqlite_bench.rows("device")[0]["installed_read_at"] is None
+    assert device.check_in() is Verdict.END
+    assert len(sqlite_bench.rows("device_update")) == 150

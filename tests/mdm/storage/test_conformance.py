@@ -29,15 +29,19 @@ from mdm.storage.tables import (
     Device,
     DeviceGroup,
     DevicePolicy,
+    DeviceTag,
     DeviceUpdate,
+    DmPart,
     DmReply,
     DmSession,
     Eula,
     EulaAcceptance,
     EulaText,
+    GroupLink,
     GroupMember,
     NeededRevision,
     RevisionRelation,
+    StaticMember,
     SyncRun,
     UpdateRevision,
 )
@@ -49,7 +53,17 @@ if TYPE_CHECKING:
 
 Rows = dict[type, dict[str, Any]]
 
-CHILDREN = (DeviceUpdate, DevicePolicy, DmSession, DmReply, GroupMember)
+CHILDREN = (
+    AuthFailure,
+    DeviceUpdate,
+    DevicePolicy,
+    DeviceTag,
+    DmPart,
+    DmReply,
+    DmSession,
+    GroupMember,
+    StaticMember,
+)
 
 
 def add(connection: Connection, model: type, row: dict[str, Any]) -> None:
@@ -71,6 +85,7 @@ def count(database: Database, model: type) -> int:
     [
         (DeviceUpdate, "state", "broken"),
         (DevicePolicy, "status", "perhaps"),
+        (GroupLink, "kind", "likes"),
         (Approval, "target_type", "device"),
         (Approval, "action", "decline"),
         (UpdateRevision, "update_type", "Hardware"),
@@ -99,6 +114,8 @@ def test_a_value_outside_its_set_is_refused(
     [
         (GroupMember, {"device_pk": 99, "group_id": "all-devices"}),
         (GroupMember, {"device_pk": 1, "group_id": "nobody"}),
+        (StaticMember, {"device_pk": 1, "group_id": "nobody"}),
+        (GroupLink, {"group_id": "unassigned", "kind": "include", "other_id": "nobody"}),
         (ApprovalGroup, {"approval_id": "absent", "group_id": "all-devices"}),
         (EulaText, {"eula_id": "absent", "locale": "en", "file_sha1": "x"}),
     ],
@@ -122,7 +139,7 @@ def test_a_deleted_device_leaves_nothing_behind(database: Database, rows: Rows) 
     with database.write() as connection:
         connection.execute(delete(table_of(Device)))
     assert [count(database, model) for model in CHILDREN] == [0] * len(CHILDREN)
-    assert count(database, DeviceGroup) == 1
+    assert count(database, DeviceGroup) == 2
 
 
 def test_an_accepted_eula_cannot_be_deleted(database: Database, rows: Rows) -> None:
@@ -353,11 +370,12 @@ def test_errors_do_not_show_values(database: Database, rows: Rows) -> None:
 
 
 @pytest.mark.parametrize("read_first", [False, True])
-def test_concurrent_writers_lose_no_update(database: Database, moment: datetime, read_first: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_concurrent_writers_lose_no_update(database: Database, rows: Rows, read_first: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """16 threads of 50 increments make 800, also when each reads the row before it writes."""
     failures = table_of(AuthFailure)
     with database.write() as connection:
-        add(connection, AuthFailure, {"device_id": "d", "session_id": "1", "failures": 0, "last_at": moment})
+        add(connection, Device, rows[Device])
+        add(connection, AuthFailure, rows[AuthFailure])
 
     def increment() -> None:
         for _ in range(50):

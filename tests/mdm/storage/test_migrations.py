@@ -78,11 +78,14 @@ def test_migrate_reaches_the_head_and_is_repeatable(empty_database: Database) ->
     assert empty_database.at_head()
 
 
-def test_the_built_in_group_is_there(database: Database) -> None:
-    """A new database knows the group of all devices and nothing else."""
+def test_the_built_in_groups_are_there(database: Database) -> None:
+    """A new database knows the groups of all devices and of the unassigned ones, and nothing else."""
     with database.read() as connection:
-        groups = connection.execute(text("SELECT id, name, builtin FROM device_group")).all()
-        assert [tuple(group) for group in groups] == [("all-devices", "All devices", True)]
+        groups = connection.execute(text("SELECT id, name, builtin FROM device_group ORDER BY id")).all()
+        assert [tuple(group) for group in groups] == [
+            ("all-devices", "All devices", True),
+            ("unassigned", "Unassigned", True),
+        ]
         assert connection.execute(text("SELECT count(*) FROM device")).scalar_one() == 0
 
 
