@@ -1,7 +1,8 @@
 """EULAs: their texts, which updates wait for them, and the ledger of who accepted which text.
 
 A EULA is accepted once per EulaID, however many updates share it (metadata section 6; Update CSP: showing the
-text to the administrator first is a contractual duty). The ledger's rows are only ever added.
+text to the administrator first is a contractual duty), and again when its text has changed
+(`mdm.approvals.acceptance`). The ledger's rows are only ever added, and the texts it names are kept.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, func, insert, select
 from sqlmodel import col
 
+from mdm.approvals.acceptance import acceptance_holds, eula_accepted
 from mdm.audit import record
 from mdm.errors import Conflict, FieldError, Invalid, NotFound
 from mdm.storage.tables import Eula, EulaAcceptance, EulaText, UpdateRevision
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from mdm.audit import Origin
 
@@ -48,11 +50,15 @@ class EulaTextInfo:
     """One language of a EULA, without its text."""
 
     locale: str
+    geo_id: str | None
+    """ISO 3166 alpha-3 of the one country it is for; None is the rest of the world."""
     available: bool
     text_sha256: str | None
     """Lower-case hex; what an acceptance names."""
     error: str | None
     """Why it is not available."""
+    current: bool
+    """False for a text that another has taken the place of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +68,12 @@ class Acceptance:
     id: str
     eula_id: str
     locale: str
+    geo_id: str | None
     text_sha256: str
     accepted_by: str
     accepted_at: datetime
+    holds: bool
+    """False once the text has been replaced by another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,8 @@ class EulaView:
     title: str | None
     """The title of an update that has it: EULAs have no title of their own."""
     accepted: bool
+    changed: bool
+    """It was accepted, and its text has changed since: it must be accepted again."""
     first_seen_at: datetime
     texts: tuple[EulaTextInfo, ...]
     update_count: int
@@ -90,12 +101,15 @@ class EulaDocument:
     id: str
     title: str | None
     accepted: bool
+    changed: bool
+    """It was accepted, and its text has changed since: it must be accepted again."""
     first_seen_at: datetime
     texts: tuple[EulaTextInfo, ...]
     update_count: int
     updates_waiting: int
     locale: str | None
     """The language of `text`."""
+    geo_id: str | None
     text: str | None
     text_sha256: str | None
     acceptances: tuple[Acceptance, ...]
@@ -113,8 +127,9 @@ def list_eulas(
     conn: Connection, *, accepted: bool | None = None, after: str | None, limit: int
 ) -> list[EulaView]:
     """At most `limit` EULAs whose id comes after `after`, by id."""
-    ledger = exists().where(col(EulaAcceptance.eula_id) == col(Eula.id))
-    query = select(col(Eula.id), col(Eula.first_seen_at), ledger.label("accepted"))
+    ledger = eula_accepted(col(Eula.id))
+    ever = exists().where(col(EulaAcceptance.eula_id) == col(Eula.id))
+    query = select(col(Eula.id), col(Eula.first_seen_at), ledger.label("accepted"), ever.label("ever"))
     if after is not None:
         query = query.where(col(Eula.id) > after)
     if accepted is not None:
@@ -127,8 +142,9 @@ def list_eulas(
             id=row.id,
             title=updates.get(row.id, (0, None))[1],
             accepted=bool(row.accepted),
+            changed=bool(row.ever) and not row.accepted,
             first_seen_at=row.first_seen_at,
-            texts=texts.get(row.id, ()),
+            texts=tuple(text for text in texts.get(row.id, ()) if text.current),
             update_count=updates.get(row.id, (0, None))[0],
             updates_waiting=0 if row.accepted else updates.get(row.id, (0, None))[0],
         )
@@ -136,10 +152,18 @@ def list_eulas(
     ]
 
 
-def get_eula(conn: Connection, eula_id: str, *, locale: str | None = None) -> EulaDocument:
+def get_eula(
+    conn: Connection,
+    eula_id: str,
+    *,
+    locale: str | None = None,
+    geo_id: str | None = None,
+    text_sha256: str | None = None,
+) -> EulaDocument:
     """One EULA with its text in `locale`, or in English, or in the first language there is.
 
-    Raises NotFound for an unknown EULA, or one that has no file in `locale`.
+    `geo_id` asks for the text of one country, `text_sha256` for exactly one text, be it one that has been
+    replaced. Raises NotFound for an unknown EULA, or one that has no such text.
     """
     row = conn.execute(
         select(col(Eula.id), col(Eula.first_seen_at)).where(col(Eula.id) == eula_id)
@@ -147,28 +171,25 @@ def get_eula(conn: Connection, eula_id: str, *, locale: str | None = None) -> Eu
     if row is None:
         raise _unknown(eula_id)
     texts = _texts(conn, [eula_id]).get(eula_id, ())
-    chosen = _choose(texts, locale)
-    if locale is not None and chosen is None:
-        known = [text.locale for text in texts]
-        raise NotFound(f"The EULA has no text in {locale!r}.", locales=known)
-    body = None
-    if chosen is not None:
-        body = conn.scalar(
-            select(col(EulaText.text)).where(
-                col(EulaText.eula_id) == eula_id, col(EulaText.locale) == chosen.locale
-            )
-        )
+    chosen = _choose(texts, locale, geo_id, text_sha256)
+    if chosen is None and (locale, geo_id, text_sha256) != (None, None, None):
+        known = sorted({text.locale for text in texts if text.current})
+        raise NotFound("The EULA has no such text.", locales=known)
+    body = None if chosen is None else conn.scalar(_body(eula_id, chosen))
     count, title = _updates(conn, [eula_id]).get(eula_id, (0, None))
     ledger = _ledger(conn, col(EulaAcceptance.eula_id) == eula_id)
+    accepted = any(acceptance.holds for acceptance in ledger)
     return EulaDocument(
         id=eula_id,
         title=title,
-        accepted=bool(ledger),
+        accepted=accepted,
+        changed=bool(ledger) and not accepted,
         first_seen_at=row.first_seen_at,
         texts=texts,
         update_count=count,
-        updates_waiting=0 if ledger else count,
+        updates_waiting=0 if accepted else count,
         locale=None if chosen is None else chosen.locale,
+        geo_id=None if chosen is None else chosen.geo_id,
         text=body,
         text_sha256=None if chosen is None else chosen.text_sha256,
         acceptances=ledger,
@@ -176,10 +197,18 @@ def get_eula(conn: Connection, eula_id: str, *, locale: str | None = None) -> Eu
 
 
 def accept_eula(
-    conn: Connection, origin: Origin, eula_id: str, *, locale: str, text_sha256: str, now: datetime
+    conn: Connection,
+    origin: Origin,
+    eula_id: str,
+    *,
+    locale: str,
+    text_sha256: str,
+    now: datetime,
+    geo_id: str | None = None,
 ) -> tuple[Acceptance, bool]:
-    """Enter into the ledger that `origin.actor` accepts exactly this text; returns True with a new row.
+    """Enter into the ledger that `origin.actor` accepts exactly this text, which must be the current one.
 
+    Returns True with a new row.
     The same text accepted before gives that first row back and False. Raises NotFound, Invalid for a language
     the EULA lacks, Conflict `eula_text_unavailable` if its text was never fetched, and Conflict
     `eula_text_changed` if the stored text has another hash.
@@ -190,7 +219,10 @@ def accept_eula(
         raise _unknown(eula_id)
     stored = conn.execute(
         select(col(EulaText.text_sha256), col(EulaText.text).is_not(None).label("fetched")).where(
-            col(EulaText.eula_id) == eula_id, col(EulaText.locale) == locale
+            col(EulaText.eula_id) == eula_id,
+            col(EulaText.locale) == locale,
+            col(EulaText.geo_id) == (geo_id or ""),
+            col(EulaText.current),
         )
     ).one_or_none()
     if stored is None:
@@ -212,19 +244,23 @@ def accept_eula(
     )
     if earlier:
         return earlier[0], False
+    accepted_already = conn.scalar(select(eula_accepted(col(Eula.id))).where(col(Eula.id) == eula_id))
     acceptance = Acceptance(
         id=f"acc_{secrets.token_hex(10)}",
         eula_id=eula_id,
         locale=locale,
+        geo_id=geo_id,
         text_sha256=text_sha256,
         accepted_by=origin.actor,
         accepted_at=now,
+        holds=True,
     )
     conn.execute(
         insert(EulaAcceptance).values(
             id=acceptance.id,
             eula_id=eula_id,
             locale=locale,
+            geo_id=geo_id or "",
             text_sha256=text_sha256,
             accepted_by=acceptance.accepted_by,
             accepted_at=now,
@@ -239,7 +275,9 @@ def accept_eula(
         action="eula.accept",
         object_type="eula",
         object_id=eula_id,
-        detail={"acceptance": acceptance.id, "locale": locale, "text_sha256": text_sha256},
+        detail={"acceptance": acceptance.id, "locale": locale, "geo_id": geo_id, "text_sha256": text_sha256},
+        before={"accepted": accepted_already},
+        after={"accepted": True},
     )
     return acceptance, True
 
@@ -258,7 +296,7 @@ def open_eulas_of_classification(conn: Connection, classification_id: str) -> li
 
 
 def _open_eulas(conn: Connection, which: ColumnElement[bool]) -> list[OpenEula]:
-    accepted = exists().where(col(EulaAcceptance.eula_id) == col(UpdateRevision.eula_id))
+    accepted = eula_accepted(col(UpdateRevision.eula_id))
     rows = conn.execute(
         select(col(UpdateRevision.eula_id), func.min(col(UpdateRevision.title)))
         .where(which, *_published(), col(UpdateRevision.eula_id).is_not(None), ~accepted)
@@ -273,34 +311,77 @@ def _published() -> tuple[ColumnElement[bool], ...]:
     return col(UpdateRevision.is_latest).is_(True), col(UpdateRevision.publication_state) != "Expired"
 
 
-def _choose(texts: Sequence[EulaTextInfo], locale: str | None) -> EulaTextInfo | None:
-    """The text asked for; else a fetched one, in English if there is one."""
-    if locale is not None:
-        return next((text for text in texts if text.locale.lower() == locale.lower()), None)
-    ranked = sorted(
-        texts,
-        key=lambda text: (not text.available, text.locale.lower() not in _PREFERRED_LOCALES, text.locale),
+def _choose(
+    texts: Sequence[EulaTextInfo], locale: str | None, geo_id: str | None, text_sha256: str | None
+) -> EulaTextInfo | None:
+    """The text asked for; else a current and fetched one, for the whole world and in English if there is one."""
+    fitting = [
+        text
+        for text in texts
+        if (text.current if text_sha256 is None else text.text_sha256 == text_sha256)
+        and (locale is None or text.locale.lower() == locale.lower())
+        and (geo_id is None or text.geo_id == geo_id.upper())
+    ]
+    return min(fitting, key=_rank, default=None)
+
+
+def _rank(text: EulaTextInfo) -> tuple[bool, bool, bool, bool, str, str]:
+    return (
+        not text.current,
+        not text.available,
+        text.locale.lower() not in _PREFERRED_LOCALES,
+        text.geo_id is not None,
+        text.locale,
+        text.geo_id or "",
     )
-    return ranked[0] if ranked else None
+
+
+def _body(eula_id: str, chosen: EulaTextInfo) -> Select[str | None]:
+    return select(col(EulaText.text)).where(
+        col(EulaText.eula_id) == eula_id,
+        col(EulaText.locale) == chosen.locale,
+        col(EulaText.geo_id) == (chosen.geo_id or ""),
+        # of a replaced text the hash says which; the current one may have none yet
+        col(EulaText.current) if chosen.current else col(EulaText.text_sha256) == chosen.text_sha256,
+    )
 
 
 def _texts(conn: Connection, eula_ids: Iterable[str]) -> dict[str, tuple[EulaTextInfo, ...]]:
+    """Every text by language and country, the current one before those it has replaced."""
     rows = conn.execute(
         select(
             col(EulaText.eula_id),
             col(EulaText.locale),
+            col(EulaText.geo_id),
             col(EulaText.text).is_not(None).label("available"),
             col(EulaText.text_sha256),
             col(EulaText.error),
+            col(EulaText.current),
         )
         .where(col(EulaText.eula_id).in_(list(eula_ids)))
-        .order_by(col(EulaText.eula_id), col(EulaText.locale))
+        .order_by(
+            col(EulaText.eula_id),
+            col(EulaText.locale),
+            col(EulaText.geo_id),
+            col(EulaText.current).desc(),
+            col(EulaText.named_at).desc().nulls_last(),
+            col(EulaText.file_sha1),
+        )
     )
-    found: dict[str, tuple[EulaTextInfo, ...]] = {}
+    found: dict[str, list[EulaTextInfo]] = {}
     for row in rows:
-        info = EulaTextInfo(row.locale, bool(row.available), row.text_sha256, row.error)
-        found[row.eula_id] = (*found.get(row.eula_id, ()), info)
-    return found
+        if not row.current and not row.available:
+            continue  # replaced before anybody could read it
+        info = EulaTextInfo(
+            locale=row.locale,
+            geo_id=row.geo_id or None,
+            available=bool(row.available),
+            text_sha256=row.text_sha256,
+            error=row.error,
+            current=row.current,
+        )
+        found.setdefault(row.eula_id, []).append(info)
+    return {eula_id: tuple(infos) for eula_id, infos in found.items()}
 
 
 def _updates(conn: Connection, eula_ids: Iterable[str]) -> dict[str, tuple[int, str | None]]:
@@ -319,14 +400,19 @@ def _ledger(conn: Connection, which: ColumnElement[bool]) -> tuple[Acceptance, .
             col(EulaAcceptance.id),
             col(EulaAcceptance.eula_id),
             col(EulaAcceptance.locale),
+            col(EulaAcceptance.geo_id),
             col(EulaAcceptance.text_sha256),
             col(EulaAcceptance.accepted_by),
             col(EulaAcceptance.accepted_at),
+            acceptance_holds().label("holds"),
         )
         .where(which)
         .order_by(col(EulaAcceptance.accepted_at), col(EulaAcceptance.id))
     )
-    return tuple(Acceptance(**row) for row in rows.mappings())
+    return tuple(
+        Acceptance(**{**row, "geo_id": row["geo_id"] or None, "holds": bool(row["holds"])})
+        for row in rows.mappings()
+    )
 
 
 def _unknown(eula_id: str) -> NotFound:

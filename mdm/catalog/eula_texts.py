@@ -49,7 +49,7 @@ class MissingText:
 
 
 def missing_texts(connection: Connection) -> tuple[MissingText, ...]:
-    """Return the texts to fetch: those with a URL, whether or not an earlier attempt failed."""
+    """Return the texts to fetch: current ones with a URL, whether or not an earlier attempt failed."""
     rows = connection.execute(
         select(
             _eula_text.c.eula_id,
@@ -58,8 +58,8 @@ def missing_texts(connection: Connection) -> tuple[MissingText, ...]:
             _eula_text.c.file_sha1,
             _eula_text.c.file_sha256,
         )
-        .where(_eula_text.c.text.is_(None), _eula_text.c.url.is_not(None))
-        .order_by(_eula_text.c.eula_id, _eula_text.c.locale)
+        .where(_eula_text.c.current, _eula_text.c.text.is_(None), _eula_text.c.url.is_not(None))
+        .order_by(_eula_text.c.eula_id, _eula_text.c.locale, _eula_text.c.geo_id)
     )
     return tuple(MissingText(*row) for row in rows)
 
@@ -102,6 +102,7 @@ def note_error(connection: Connection, missing: MissingText, error: str) -> None
 
 
 def _write(connection: Connection, missing: MissingText, **values: object) -> None:
+    """Change the rows of a file: one, or several if countries share it."""
     connection.execute(
         update(_eula_text)
         .where(

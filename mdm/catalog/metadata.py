@@ -2,7 +2,7 @@
 
 Elements are matched by namespace and local name, because prefixes vary and are declared anew on inner elements.
 ApplicabilityRules and Files are passed over while parsing: they are for the Windows agent, and a cumulative
-update's rules alone reach 47 MB. Everything else of the document is small; the original is kept by the store.
+update's rules alone reach 47 MB; only what they say of drivers is kept. Everything else of the document is small; the original is kept by the store.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METADATA_LIMITS",
+    "DriverInfo",
     "EulaFile",
     "LocalizedText",
     "MetadataError",
+    "MetadataReader",
     "ParsedRevision",
     "Relation",
     "parse_metadata",
@@ -33,9 +35,16 @@ __all__ = [
 METADATA_LIMITS: Final = XmlLimits(bytes=64 * 1024 * 1024, depth=200, elements=3_000_000, attributes=100)
 """The largest document published has 47 MB; its size is in applicability rules, many shallow elements."""
 
+_EXPAT: Final = GuardedExpat(METADATA_LIMITS)
+
 _UPD: Final = "{http://schemas.microsoft.com/msus/2002/12/Update}"
 _CAT: Final = "{http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/Category}"
-_SKIPPED: Final = frozenset({f"{_UPD}ApplicabilityRules", f"{_UPD}Files"})
+_DRIVER: Final = (
+    "{http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/WindowsDriver}WindowsDriverMetaData"
+)
+# as expat names them: without ElementTree's opening brace
+_PASSED_OVER: Final = frozenset(f"{_UPD[1:]}{name}" for name in ("ApplicabilityRules", "Files"))
+_KEPT: Final = frozenset({_DRIVER[1:]})
 
 _UPDATE_TYPES: Final = frozenset({"Software", "Driver", "Category", "Detectoid"})
 _KB: Final = re.compile(r"(?:KB)?([0-9]{1,10})", re.ASCII | re.IGNORECASE)
@@ -77,6 +86,22 @@ class EulaFile:
     """Lower case."""
     geo_id: str | None
     """ISO 3166 alpha-3 of the country it is for; None is the rest of the world."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverInfo:
+    """What a driver is for (MS-WUSP, WindowsDriver.xsd): the same for all of its hardware ids."""
+
+    hardware_ids: tuple[str, ...]
+    """Lower case, as they are compared."""
+    driver_class: str | None
+    provider: str | None
+    manufacturer: str | None
+    model: str | None
+    version: str | None
+    """a.b.c.d"""
+    date: str | None
+    """As written, `2026-10-13`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +150,8 @@ class ParsedRevision:
     more_info_url: str | None
     category_type: str | None
     """Of a Category: `UpdateClassification`, `Product`, `ProductFamily`, `Company`; many have none."""
+    driver: DriverInfo | None = None
+    """Of a Driver, unless its document does not say."""
 
     @property
     def text(self) -> LocalizedText | None:
@@ -134,6 +161,16 @@ class ParsedRevision:
             if language in by_language:
                 return by_language[language]
         return next((each for each in self.texts if each.title), None)
+
+    @property
+    def other_texts(self) -> Iterator[LocalizedText]:
+        """What it says of itself in every other language, once in each."""
+        text = self.text
+        seen = {text.language if text is not None else None}
+        for each in self.texts:
+            if each.language not in seen and (each.title or each.description):
+                seen.add(each.language)
+                yield each
 
     @property
     def title(self) -> str:
@@ -149,8 +186,62 @@ class ParsedRevision:
 
 def parse_metadata(document: str, limits: XmlLimits = METADATA_LIMITS) -> ParsedRevision:
     """Read one update document; raises MetadataError for one that cannot be used."""
-    root = _tree(document, limits)
-    if root.tag != f"{_UPD}Update":
+    reader = MetadataReader(limits)
+    # half a surrogate pair is not well-formed, which is for the parser to say
+    reader.feed(document.encode(errors="surrogatepass"))
+    return reader.close()
+
+
+class MetadataReader:
+    """Reads one update document piece by piece: `feed` its bytes in UTF-8, then `close` for the revision."""
+
+    def __init__(self, limits: XmlLimits = METADATA_LIMITS) -> None:
+        """Begin a document."""
+        self._tree = TreeBuilder()
+        self._tags = _Tags()
+        expat = _EXPAT if limits is METADATA_LIMITS else GuardedExpat(limits)
+        self._parser = expat.ParserCreate("utf-8", "}")
+        self._parser.buffer_text = True
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._tree.data
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes; raises MetadataError."""
+        self._parse(data, final=False)
+
+    def close(self) -> ParsedRevision:
+        """Return what the document says; raises MetadataError."""
+        self._parse(b"", final=True)
+        return _revision_of(self._tree.close())
+
+    def _parse(self, data: bytes, *, final: bool) -> None:
+        try:
+            self._parser.Parse(data, final)
+        except (ExpatError, ValueError) as problem:  # ValueError: a limit or a DOCTYPE
+            raise MetadataError(f"the document cannot be read: {problem}") from problem
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        # drivers' metadata inside what is passed over becomes children of the root
+        if name in _PASSED_OVER:
+            self._parser.pass_over(_KEPT)
+        else:
+            self._tree.start(self._tags[name], attributes)
+
+    def _end(self, name: str) -> None:
+        self._tree.end(self._tags[name])
+
+
+class _Tags(dict[str, str]):
+    """ElementTree's form of expat's names: only the opening brace is missing."""
+
+    def __missing__(self, name: str) -> str:
+        self[name] = f"{{{name}" if "}" in name else name
+        return self[name]
+
+
+def _revision_of(root: Element | None) -> ParsedRevision:
+    if root is None or root.tag != f"{_UPD}Update":
         raise MetadataError("the document is not an Update")
     properties = _required(root, "Properties")
     texts_collection = root.find(f"{_UPD}LocalizedPropertiesCollection")
@@ -185,47 +276,8 @@ def parse_metadata(document: str, limits: XmlLimits = METADATA_LIMITS) -> Parsed
         ),
         more_info_url=_web_url(*(each.more_info_url for each in _english_first(texts))),
         category_type=_clean(category.get("CategoryType")) if category is not None else None,
+        driver=_driver(root.findall(_DRIVER)) if update_type == "Driver" else None,
     )
-
-
-# --- the tree -------------------------------------------------------------------------------------------
-
-
-def _tree(document: str, limits: XmlLimits) -> Element:
-    """Parse without the skipped subtrees; raises MetadataError."""
-    builder = TreeBuilder()
-    inside_skipped = 0
-
-    # expat joins namespace and name with the separator: with "}" only ElementTree's "{" is missing
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal inside_skipped
-        tag = f"{{{name}" if "}" in name else name
-        if inside_skipped or tag in _SKIPPED:
-            inside_skipped += 1
-        else:
-            builder.start(tag, attributes)
-
-    def end(name: str) -> None:
-        nonlocal inside_skipped
-        if inside_skipped:
-            inside_skipped -= 1
-        else:
-            builder.end(f"{{{name}" if "}" in name else name)
-
-    def characters(text: str) -> None:
-        if not inside_skipped:
-            builder.data(text)
-
-    parser = GuardedExpat(limits).ParserCreate("utf-8", "}")
-    parser.buffer_text = True
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = characters
-    try:
-        parser.Parse(document.encode(), True)
-    except (ExpatError, ValueError) as problem:  # ValueError: a limit, a DOCTYPE, or a lone surrogate
-        raise MetadataError(f"the document cannot be read: {problem}") from problem
-    return builder.close()
 
 
 def _required(parent: Element, name: str) -> Element:
@@ -341,6 +393,22 @@ def _eula_files(collection: Element | None) -> Iterator[EulaFile]:
             language=_lower(element.get("Language")) or "all",
             geo_id=_clean(element.get("GeoId")),
         )
+
+
+def _driver(elements: list[Element]) -> DriverInfo | None:
+    if not elements:
+        return None
+    first = elements[0]
+    ids = dict.fromkeys(_lower(each.get("HardwareID")) for each in elements)
+    return DriverInfo(
+        hardware_ids=tuple(each for each in ids if each),
+        driver_class=_clean(first.get("Class")),
+        provider=_clean(first.get("Provider")),
+        manufacturer=_clean(first.get("Manufacturer")),
+        model=_clean(first.get("Model")),
+        version=_clean(first.get("DriverVerVersion")),
+        date=_clean(first.get("DriverVerDate")),
+    )
 
 
 def _kb_articles(properties: Element) -> Iterator[str]:

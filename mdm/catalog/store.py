@@ -1,34 +1,39 @@
 """Writing the catalogue: revisions with all that hangs on them, and the queue of what devices need.
 
 Everything here is idempotent: a revision is stored once, whole, in the caller's transaction, so that a run
-that was killed goes on where it stopped. Revisions are never changed afterwards but for `is_latest` and
-`classification_id`, which depend on others.
+that was killed goes on where it stopped. Revisions are never changed afterwards but for `is_latest`,
+`classification_id` and `download_size`, which depend on others. The list that administrators search
+(`mdm.catalog.listing`) is brought up to date in the same transaction.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import bindparam, func, select, update
 
-from mdm.catalog.metadata import ParsedRevision, parse_metadata
+from mdm.catalog.eula_files import note_eulas
+from mdm.catalog.ids import chunks
+from mdm.catalog.listing import list_again, superseded_again
+from mdm.catalog.metadata import MetadataReader, ParsedRevision
+from mdm.catalog.relations import of_kind
+from mdm.catalog.sizes import refresh_sizes
+from mdm.catalog.supersedence import VISIBLE_TYPES
 from mdm.storage.statements import insert_ignore, table_of
 from mdm.storage.tables import (
     Category,
-    Eula,
-    EulaText,
     NeededRevision,
     RevisionCategory,
     RevisionRelation,
+    RevisionText,
     UpdateRevision,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -40,6 +45,7 @@ __all__ = [
     "FAILED_RETRY",
     "NOT_OFFERED_RETRY",
     "Delivery",
+    "Stored",
     "enqueue_needed",
     "mark_needed",
     "resolve_classifications",
@@ -52,18 +58,12 @@ NOT_OFFERED_RETRY: Final = timedelta(hours=24)
 
 CLASSIFICATION: Final = "UpdateClassification"
 """The CategoryType of a classification."""
-VISIBLE_TYPES: Final = ("Software", "Driver")
-"""The UpdateTypes an administrator sees; the others are the catalogue's own machinery."""
-
-_CHUNK: Final = 500
-"""Ids in one IN list: far below the databases' bounds on parameters."""
 
 _revision = table_of(UpdateRevision)
 _relation = table_of(RevisionRelation)
+_text = table_of(RevisionText)
 _revision_category = table_of(RevisionCategory)
 _category = table_of(Category)
-_eula = table_of(Eula)
-_eula_text = table_of(EulaText)
 _needed = table_of(NeededRevision)
 
 
@@ -80,7 +80,36 @@ class Delivery:
     @classmethod
     def of(cls, document: str) -> Delivery:
         """Read a document; raises MetadataError for one that cannot be used."""
-        return cls(parse_metadata(document), zlib.compress(document.encode()))
+        # half a surrogate pair is not well-formed, which is for the parser to say
+        return cls.read([document.encode(errors="surrogatepass")])
+
+    @classmethod
+    def read(cls, pieces: Iterable[bytes]) -> Delivery:
+        """Read a document in UTF-8 of which no more than a piece need be in memory; raises as `of` does."""
+        reader = MetadataReader()
+        packer = zlib.compressobj()
+        packed = bytearray()
+        for piece in pieces:
+            reader.feed(piece)
+            packed += packer.compress(piece)
+        return cls(reader.close(), bytes(packed + packer.flush()))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a batch brought that was not there before."""
+
+    new: frozenset[UpdateIdentity] = frozenset()
+    """Of updates that were not stored in any revision."""
+    revised: frozenset[UpdateIdentity] = frozenset()
+    """Further revisions of updates that were."""
+    expired: frozenset[UpdateIdentity] = frozenset()
+    """Those of them by which an update has expired: now its highest revision, and not published."""
+
+    @property
+    def identities(self) -> frozenset[UpdateIdentity]:
+        """All that was stored."""
+        return self.new | self.revised
 
 
 def stored_revisions(
@@ -94,7 +123,7 @@ def stored_revisions(
     statement = select(_revision.c.update_id, _revision.c.revision_number)
     if lock:
         statement = statement.with_for_update()
-    for chunk in _chunks(update_ids):
+    for chunk in chunks(update_ids):
         for row in connection.execute(statement.where(_revision.c.update_id.in_(chunk))):
             stored.setdefault(row.update_id, set()).add(row.revision_number)
     return stored
@@ -107,11 +136,11 @@ def store_revisions(
     url_of: Callable[[EulaFile], str | None],
     upstream_url: str,
     now: datetime,
-) -> frozenset[UpdateIdentity]:
+) -> Stored:
     """Store revisions and return those that are new; `url_of` says where a licence text can be fetched.
 
-    Afterwards `is_latest` stands on the highest revision of each update and on no other, and updates whose
-    classification has become known have it.
+    Afterwards `is_latest` stands on the highest revision of each update and on no other, updates whose
+    classification has become known have it, and the list shows what is visible and superseded.
     """
     offered = {delivery.revision.identity: delivery for delivery in deliveries}
     # locked, because is_latest is decided from what is read here
@@ -122,14 +151,24 @@ def store_revisions(
         if identity.revision_number not in stored.get(identity.update_id, ())
     ]
     if not fresh:
-        return frozenset()
-    new_categories = _store_categories(connection, fresh)
-    _demote(connection, fresh, stored)
-    _insert_revisions(connection, fresh, stored, upstream_url=upstream_url, now=now)
-    _store_eulas(connection, fresh, url_of, now)
+        return Stored()
+    revisions = [delivery.revision for delivery in fresh]
+    highest = _highest(revisions, stored)
+    new_categories = _store_categories(connection, revisions)
+    no_longer = _superseded_before(connection, highest, stored)
+    _demote(connection, highest, stored)
+    _insert_revisions(connection, fresh, highest, upstream_url=upstream_url, now=now)
+    note_eulas(connection, revisions, url_of, now)
+    refresh_sizes(connection, highest)
     if new_categories:
         resolve_classifications(connection)
-    return frozenset(delivery.revision.identity for delivery in fresh)
+    _list(connection, highest, stored, no_longer)
+    known = frozenset(each.identity for each in revisions if each.identity.update_id in stored)
+    return Stored(
+        new=frozenset(each.identity for each in revisions) - known,
+        revised=known,
+        expired=frozenset(each.identity for each in highest.values() if each.publication_state == "Expired"),
+    )
 
 
 def resolve_classifications(connection: Connection) -> int:
@@ -166,7 +205,7 @@ def enqueue_needed(connection: Connection, pairs: Iterable[tuple[str, int]], now
     stored = select(_revision.c.update_id, _revision.c.revision_number)
     queued = select(_needed.c.update_id, _needed.c.revision_number)
     known: set[tuple[str, int]] = set()
-    for chunk in _chunks({update_id for update_id, _ in wanted}):
+    for chunk in chunks({update_id for update_id, _ in wanted}):
         for row in connection.execute(stored.where(_revision.c.update_id.in_(chunk))):
             known |= {(row.update_id, row.revision_number), (row.update_id, 0)}
         for row in connection.execute(queued.where(_needed.c.update_id.in_(chunk))):
@@ -218,71 +257,114 @@ def mark_needed(
 # --- parts of store_revisions ---------------------------------------------------------------------------
 
 
-def _store_categories(connection: Connection, fresh: Iterable[Delivery]) -> bool:
+def _highest(revisions: Iterable[ParsedRevision], stored: dict[str, set[int]]) -> dict[str, ParsedRevision]:
+    """Those of the revisions that are higher than every other of their update."""
+    highest: dict[str, ParsedRevision] = {}
+    for revision in sorted(revisions, key=lambda each: each.identity):
+        update_id, number = revision.identity.update_id, revision.identity.revision_number
+        if number > max(stored.get(update_id, {-1})):
+            highest[update_id] = revision
+    return highest
+
+
+def _store_categories(connection: Connection, revisions: Iterable[ParsedRevision]) -> bool:
     """Bring the category table to the highest revision of each category; return whether there was any."""
-    newest: dict[str, ParsedRevision] = {}
-    for delivery in fresh:
-        revision = delivery.revision
-        held = newest.get(revision.identity.update_id)
-        if revision.update_type == "Category" and (held is None or held.identity < revision.identity):
-            newest[revision.identity.update_id] = revision
-    for update_id, revision in newest.items():
-        values = {
+    rows = [
+        {
+            "id": revision.identity.update_id,
             "revision_number": revision.identity.revision_number,
             "category_type": revision.category_type,
             "title": revision.title,
             "parent_id": revision.parent_id,
         }
-        connection.execute(insert_ignore(_category, connection), {"id": update_id, **values})
-        connection.execute(
-            update(_category)
-            .where(
-                _category.c.id == update_id,
-                _category.c.revision_number < revision.identity.revision_number,
-            )
-            .values(values)
-        )
-    return bool(newest)
-
-
-def _demote(connection: Connection, fresh: Iterable[Delivery], stored: dict[str, set[int]]) -> None:
-    """Take `is_latest` from revisions that a fresh one is higher than."""
-    rows = [
-        {"id": identity.update_id, "number": identity.revision_number}
-        for identity in (delivery.revision.identity for delivery in fresh)
-        if identity.update_id in stored and identity.revision_number > max(stored[identity.update_id])
+        for revision in sorted(revisions, key=lambda each: each.identity)
+        if revision.update_type == "Category"
     ]
-    if rows:
+    if not rows:
+        return False
+    connection.execute(insert_ignore(_category, connection), rows)
+    connection.execute(
+        update(_category)
+        .where(_category.c.id == bindparam("key"), _category.c.revision_number < bindparam("number"))
+        .values({name: bindparam(f"new_{name}") for name in rows[0] if name != "id"}),
+        [
+            {
+                "key": row["id"],
+                "number": row["revision_number"],
+                **{f"new_{name}": value for name, value in row.items() if name != "id"},
+            }
+            for row in rows
+        ],
+    )
+    return True
+
+
+def _superseded_before(
+    connection: Connection, highest: Iterable[str], stored: dict[str, set[int]]
+) -> set[str]:
+    """What the revisions that are about to be replaced supersede: their successors may no longer."""
+    statement = (
+        select(_relation.c.target_id)
+        .distinct()
+        .join(
+            _revision,
+            (_revision.c.update_id == _relation.c.update_id)
+            & (_revision.c.revision_number == _relation.c.revision_number)
+            & _revision.c.is_latest,
+        )
+        .where(of_kind("supersedes"))
+    )
+    targets: set[str] = set()
+    for chunk in chunks(update_id for update_id in highest if update_id in stored):
+        targets.update(connection.scalars(statement.where(_relation.c.update_id.in_(chunk))))
+    return targets
+
+
+def _demote(connection: Connection, highest: Iterable[str], stored: dict[str, set[int]]) -> None:
+    """Take `is_latest` from revisions that a fresh one is higher than."""
+    for chunk in chunks(update_id for update_id in highest if update_id in stored):
         connection.execute(
             update(_revision)
-            .where(
-                _revision.c.update_id == bindparam("id"),
-                _revision.c.revision_number < bindparam("number"),
-                _revision.c.is_latest,
-            )
-            .values(is_latest=False),
-            rows,
+            .where(_revision.c.update_id.in_(chunk), _revision.c.is_latest)
+            .values(is_latest=False)
         )
+
+
+def _list(
+    connection: Connection,
+    highest: dict[str, ParsedRevision],
+    stored: dict[str, set[int]],
+    no_longer: set[str],
+) -> None:
+    """Bring the list up to date where these highest revisions have changed it."""
+    supersedes = {
+        relation.target_id
+        for revision in highest.values()
+        for relation in revision.relations
+        if relation.kind == "supersedes"
+    }
+    # parts of bundles and categories, most of a catalogue, are listed nowhere
+    list_again(
+        connection,
+        (key for key, revision in highest.items() if revision.explicitly_deployable or key in stored),
+    )
+    if supersedes or no_longer:
+        superseded_again(connection, supersedes | no_longer)
 
 
 def _insert_revisions(
     connection: Connection,
     fresh: list[Delivery],
-    stored: dict[str, set[int]],
+    highest: dict[str, ParsedRevision],
     *,
     upstream_url: str,
     now: datetime,
 ) -> None:
-    highest = {update_id: max(revisions) for update_id, revisions in stored.items()}
-    for delivery in fresh:
-        update_id, number = delivery.revision.identity.update_id, delivery.revision.identity.revision_number
-        highest[update_id] = max(number, highest.get(update_id, number))
     classifications = _known_classifications(connection, fresh)
     rows = [
         {
             **_revision_row(delivery.revision),
-            "is_latest": delivery.revision.identity.revision_number
-            == highest[delivery.revision.identity.update_id],
+            "is_latest": highest.get(delivery.revision.identity.update_id) is delivery.revision,
             "classification_id": _classification(delivery.revision, classifications),
             "original": delivery.original,
             "upstream_url": upstream_url,
@@ -291,26 +373,31 @@ def _insert_revisions(
         for delivery in fresh
     ]
     connection.execute(insert_ignore(_revision, connection), rows)
+    revisions = [delivery.revision for delivery in fresh]
     relations = [
         {
-            **_key(delivery.revision),
+            **_key(revision),
             "kind": relation.kind,
             "clause": relation.clause,
             "target_id": relation.target_id,
             "target_revision": relation.target_revision,
         }
-        for delivery in fresh
-        for relation in delivery.revision.relations
+        for revision in revisions
+        for relation in revision.relations
     ]
     categories = [
-        {**_key(delivery.revision), "category_id": category_id}
-        for delivery in fresh
-        for category_id in delivery.revision.categories
+        {**_key(revision), "category_id": category_id}
+        for revision in revisions
+        for category_id in revision.categories
     ]
-    if relations:
-        connection.execute(insert_ignore(_relation, connection), relations)
-    if categories:
-        connection.execute(insert_ignore(_revision_category, connection), categories)
+    texts = [
+        {**_key(revision), "language": text.language, "title": text.title, "description": text.description}
+        for revision in revisions
+        for text in revision.other_texts
+    ]
+    for table, values in ((_relation, relations), (_revision_category, categories), (_text, texts)):
+        if values:
+            connection.execute(insert_ignore(table, connection), values)
 
 
 def _key(revision: ParsedRevision) -> dict[str, Any]:
@@ -325,6 +412,7 @@ def _revision_row(revision: ParsedRevision) -> dict[str, Any]:
     return {
         **_key(revision),
         "update_type": revision.update_type,
+        "language": text.language if text is not None else None,
         "title": revision.title,
         "description": text.description if text is not None else None,
         "kb": next(iter(revision.kb_articles), None),
@@ -339,15 +427,17 @@ def _revision_row(revision: ParsedRevision) -> dict[str, Any]:
         "reboot_behavior": revision.reboot_behavior,
         "can_uninstall": revision.can_uninstall,
         "max_download_size": revision.max_download_size,
+        "download_size": revision.max_download_size,
         "support_url": revision.support_url,
         "more_info_url": revision.more_info_url,
+        "driver": asdict(revision.driver) if revision.driver is not None else None,
     }
 
 
 def _known_classifications(connection: Connection, fresh: Iterable[Delivery]) -> set[str]:
     named = {category for delivery in fresh for category in delivery.revision.categories}
     known: set[str] = set()
-    for chunk in _chunks(named):
+    for chunk in chunks(named):
         known.update(
             connection.scalars(
                 select(_category.c.id).where(
@@ -362,52 +452,3 @@ def _classification(revision: ParsedRevision, classifications: set[str]) -> str 
     if revision.update_type not in VISIBLE_TYPES:
         return None
     return min(classifications.intersection(revision.categories), default=None)
-
-
-def _store_eulas(
-    connection: Connection,
-    fresh: Iterable[Delivery],
-    url_of: Callable[[EulaFile], str | None],
-    now: datetime,
-) -> None:
-    """Note the licences of these revisions and where their texts are.
-
-    A EulaID's text is fetched once and then kept whatever later updates say, because it is what people have
-    accepted; until then the newest information about a file is the one that counts.
-    """
-    for delivery in fresh:
-        eula_id = delivery.revision.eula_id
-        if eula_id is None:
-            continue
-        connection.execute(insert_ignore(_eula, connection), {"id": eula_id, "first_seen_at": now})
-        for file in delivery.revision.eula_files:
-            url = url_of(file)
-            values = {
-                "file_sha1": file.sha1,
-                "file_sha256": file.sha256,
-                "url": url,
-                "error": None if url else "The upstream names no URL for this text.",
-            }
-            key = {"eula_id": eula_id, "locale": _locale(file)}
-            connection.execute(insert_ignore(_eula_text, connection), {**key, **values})
-            connection.execute(
-                update(_eula_text)
-                .where(
-                    _eula_text.c.eula_id == eula_id,
-                    _eula_text.c.locale == key["locale"],
-                    _eula_text.c.text.is_(None),
-                    or_(_eula_text.c.file_sha1 != file.sha1, _eula_text.c.url.is_(None)),
-                )
-                .values(values)
-            )
-
-
-def _locale(file: EulaFile) -> str:
-    """The language, with the country a text is for as a private subtag of BCP 47: `en-x-deu`."""
-    return file.language if file.geo_id is None else f"{file.language}-x-{file.geo_id.lower()}"
-
-
-def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    remaining = iter(sorted(set(ids)))
-    while chunk := list(islice(remaining, _CHUNK)):
-        yield chunk

@@ -1,22 +1,21 @@
-"""One sync run: what an upstream knows of what devices reported, and its category list, into the store.
+"""One sync run: what an upstream knows of what is selected and of what devices reported, into the store.
 
-The phases are `cookie`, `config`, `categories`, `updates` and `eulas`. Nothing is asked for that is stored
-already, each batch is stored before the next is asked for, and no transaction is open during a call: a run
-that was killed goes on where it stopped. The category list's anchor is kept only when all of that list is
-stored.
-
-This is the fault-in mode that Microsoft describes for MDM servers: the metadata of reported revisions only,
-without the closure over bundles and prerequisites that a downstream WSUS would need.
+The phases are `cookie`, `config`, `categories`, `updates`, `closure`, `needed`, `deployments` and `eulas`. In
+needed mode, which Microsoft describes for device managers, `updates` and `closure` are left out: the metadata of
+reported revisions is fetched and no more. Nothing is asked for that is stored already, each batch is stored in
+one transaction with the note that it is, and no transaction is open during a call: a run that was killed goes on
+where it stopped.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 
+from mdm.catalog.anchors import forget_anchors, held_anchor, keep_anchor
 from mdm.catalog.eula_texts import (
     MAX_TEXT_BYTES,
     MissingText,
@@ -25,49 +24,36 @@ from mdm.catalog.eula_texts import (
     note_error,
     store_text,
 )
-from mdm.catalog.metadata import EulaFile, MetadataError
-from mdm.catalog.runs import RunLost, RunView, beat, finish_run, release_run
-from mdm.catalog.store import Delivery, mark_needed, store_revisions, stored_revisions
+from mdm.catalog.filters import SyncFilter
+from mdm.catalog.listed import close_over, sync_listed
+from mdm.catalog.reported import sync_needed
+from mdm.catalog.runs import RunLost, RunView, end_cancelled, finish_run, release_run
+from mdm.catalog.session import BATCH_SIZE, RunSession, SyncCancelled, SyncInterrupted
 from mdm.errors import Unavailable
-from mdm.storage.statements import table_of
-from mdm.storage.tables import NeededRevision, Upstream
-from mdm.upstream.blob import document_of
-from mdm.upstream.errors import BlobError, InvalidAnswer, SoapFault, TransportError, UpstreamError
-from mdm.upstream.messages import RevisionFilter, UpdateIdentity
+from mdm.storage.statements import table_of, upsert
+from mdm.storage.tables import Upstream, UpstreamReplica
+from mdm.upstream.errors import InvalidAnswer, SoapFault, TransportError, UpstreamError
+from mdm.upstream.messages import RevisionFilter
 from mdm.upstream.transport import origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
-    from sqlalchemy import Connection
-
     from mdm.storage.engine import Database
-    from mdm.upstream.batches import BatchResult
     from mdm.upstream.client import UpstreamClient
+    from mdm.upstream.messages import DeploymentResult
 
 __all__ = ["SyncInterrupted", "run_sync"]
 
-BATCH_SIZE: Final = 100
-"""Revisions asked for at a time, unless the upstream's own limit is lower."""
-HEARTBEAT_SECONDS: Final = 30.0
-_BREAKER: Final = 10
-"""A batch of listed revisions this large of which not one can be had says that the upstream is out of order."""
-
 _ANCHOR_FAULTS: Final = frozenset({"ServerChanged", "InvalidParameters"})
 """The upstream's database was replaced (MS-WSUSSS 2.2.2.4), or another product answers at its address now."""
-_NO_RELATIVES: Final = frozenset({None, "InternalServerError", "InvalidParameters"})
-"""Faults of an upstream that does not answer GetRelatedRevisionsForUpdates, or not for this update."""
 
 _DEFECT: Final = "The bridge itself failed; its log has the details."
-_NOT_OFFERED: Final = "The upstream does not offer this update."
+_NOT_THERE: Final = "HTTP 404"
 
-_needed = table_of(NeededRevision)
 _upstream = table_of(Upstream)
-
-
-class SyncInterrupted(Exception):  # noqa: N818 - named for what happened to the run
-    """The worker was asked to stop."""
+_replica = table_of(UpstreamReplica)
 
 
 def run_sync(
@@ -77,59 +63,47 @@ def run_sync(
     *,
     clock: Callable[[], datetime],
     should_stop: Callable[[], bool] = lambda: False,
+    upstreams: Collection[str] = (),
 ) -> RunView:
-    """Do a claimed run and return how it ended: succeeded, failed with a sentence, or queued again.
+    """Do a claimed run and return how it ended: succeeded, failed with a sentence, cancelled, or queued again.
 
-    It is queued again when `should_stop` becomes true, which is asked before each HTTP attempt. Raises
-    RunLost if another worker took the run over, and Unavailable if the database is down; any other exception
-    is a defect, which fails the run and is passed on.
+    It is queued again when `should_stop` becomes true, which is asked before each HTTP attempt. `upstreams` are
+    the URLs of all that are in use: what this one lacks is left to them. Raises RunLost if another worker took
+    the run over, and Unavailable if the database is down; any other exception is a defect, which fails the run
+    and is passed on.
     """
-    sync = _Sync(database, client, run, clock, should_stop)
-    client.watch(sync.before_attempt)
+    session = RunSession(database, client, run, clock, should_stop)
+    client.watch(session.before_attempt)
     try:
-        sync.work()
+        _Sync(session, {run.upstream_url, *upstreams}).work()
     except SyncInterrupted:
-        return sync.end(release_run)
+        return session.end(release_run)
+    except SyncCancelled:
+        return session.end(end_cancelled)
     except UpstreamError as problem:
-        return sync.end(partial(finish_run, error=str(problem)))
+        return session.end(partial(finish_run, error=str(problem)))
     except (RunLost, Unavailable):
         raise  # there is nobody to write for, or nothing to write to
     except Exception:
-        sync.end(partial(finish_run, error=_DEFECT))
+        session.end(partial(finish_run, error=_DEFECT))
         raise
-    return sync.end(finish_run)
+    return session.end(finish_run)
 
 
 class _Sync:
-    """A run under way: its phases, its counts, and the heartbeat that proves it is alive."""
+    """The phases of one run, in their order."""
 
-    def __init__(
-        self,
-        database: Database,
-        client: UpstreamClient,
-        run: RunView,
-        clock: Callable[[], datetime],
-        should_stop: Callable[[], bool],
-    ) -> None:
-        self._database = database
-        self._client = client
-        self._run = run
-        self._clock = clock
-        self._should_stop = should_stop
-        self._last_beat = run.heartbeat_at or clock()
-        self._phase: str | None = None
-        self._batch_size = BATCH_SIZE
-        # a run that goes on after a release keeps what it counted before
-        self._counts = {
-            "categories": run.categories,
-            "needed": run.needed,
-            "fetched": run.fetched,
-            "not_offered": run.not_offered,
-            "failed": run.failed,
-            "eula_texts": run.eula_texts,
-        }
-
-    # --- the run ----------------------------------------------------------------------------------------
+    def __init__(self, session: RunSession, upstreams: Collection[str]) -> None:
+        self._session = session
+        self._upstreams = upstreams
+        self._client = session.client
+        with session.database.read() as connection:
+            row = connection.execute(select(_upstream).where(_upstream.c.url == session.upstream_url)).one()
+        self._mode = row.mode
+        self._replica = row.replica
+        self._filter = SyncFilter(
+            tuple(row.products or ()), tuple(row.classifications or ()), tuple(row.languages or ())
+        )
 
     def work(self) -> None:
         """Go through the phases, once more without anchors if the upstream no longer knows them."""
@@ -138,242 +112,96 @@ class _Sync:
         except SoapFault as fault:
             if fault.error_code not in _ANCHOR_FAULTS:
                 raise
-            held = self._forget_anchors()
+            with self._session.write() as connection:
+                held = forget_anchors(connection, self._session.upstream_url)
             if not held and fault.error_code != "ServerChanged":
                 raise
             self._phases()
 
     def _phases(self) -> None:
-        self._enter("cookie")
+        session = self._session
+        session.enter("cookie")
         self._client.authenticate()
-        self._enter("config")
+        session.enter("config")
         self._read_config()
-        self._enter("categories")
-        self._sync_categories()
-        self._enter("updates")
-        self._sync_needed()
-        self._enter("eulas")
+        session.enter("categories")
+        sync_listed(session, "categories", lambda held: RevisionFilter(get_config=True, anchor=held.anchor))
+        if self._mode == "filtered":
+            session.enter("updates")
+            sync_listed(
+                session,
+                "updates",
+                lambda held: self._filter.request(held.anchor, held.covers),
+                filter_key=self._filter.key,
+                covers=self._filter.document,
+            )
+            session.enter("closure")
+            close_over(session)
+        session.enter("needed")
+        sync_needed(session, self._upstreams)
+        if self._replica:
+            session.enter("deployments")
+            self._read_deployments()
         self._fetch_eula_texts()
-
-    def before_attempt(self) -> None:
-        """Stop if asked to; else say that the run is alive, if it has not said so lately."""
-        if self._should_stop():
-            raise SyncInterrupted
-        if (self._clock() - self._last_beat).total_seconds() >= HEARTBEAT_SECONDS:
-            with self._write():
-                pass
-
-    def end(self, how: Callable[[Connection, str, datetime, datetime], RunView]) -> RunView:
-        """Write the last progress and the run's end in one transaction."""
-        with self._database.write() as connection:
-            now = self._clock()
-            run = beat(connection, self._run.id, self._last_beat, now, **self._progress())
-            return how(connection, run.id, run.heartbeat_at or now, now)
-
-    def _enter(self, phase: str) -> None:
-        self._phase = phase
-        with self._write():
-            pass
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        """A transaction that carries the run's progress and fails if the run is no longer ours."""
-        with self._database.write() as connection:
-            yield connection
-            now = self._clock()
-            run = beat(connection, self._run.id, self._last_beat, now, **self._progress())
-        self._last_beat = run.heartbeat_at or now
-
-    def _progress(self) -> dict[str, Any]:
-        received = self._run.bytes_received + self._client.bytes_received
-        return {"phase": self._phase, "bytes_received": received, **self._counts}
 
     # --- config -----------------------------------------------------------------------------------------
 
-    def _anchor(self, column: str) -> str | None:
-        with self._database.read() as connection:
-            anchor: str | None = connection.scalar(
-                select(_upstream.c[column]).where(_upstream.c.url == self._run.upstream_url)
-            )
-        return anchor
-
-    def _keep(self, connection: Connection, **values: object) -> None:
-        connection.execute(update(_upstream).where(_upstream.c.url == self._run.upstream_url).values(values))
-
-    def _forget_anchors(self) -> bool:
-        """Forget the anchors; return False if there were none to forget."""
-        held = [self._anchor("config_anchor"), self._anchor("category_anchor")]
-        with self._write() as connection:
-            self._keep(connection, config_anchor=None, category_anchor=None)
-        return any(anchor is not None for anchor in held)
-
     def _read_config(self) -> None:
-        config = self._client.get_config_data(self._anchor("config_anchor"))
+        session = self._session
+        with session.database.read() as connection:
+            held = held_anchor(connection, session.upstream_url, "config")
+        config = self._client.get_config_data(held.anchor)
         if config.max_updates_per_request > 0:
-            self._batch_size = min(config.max_updates_per_request, BATCH_SIZE)
-        with self._write() as connection:
-            self._keep(
-                connection,
-                config_anchor=config.new_config_anchor,
-                max_updates_per_request=config.max_updates_per_request,
+            session.batch_size = min(config.max_updates_per_request, BATCH_SIZE)
+        with session.write() as connection:
+            if config.new_config_anchor is not None:
+                keep_anchor(
+                    connection, session.upstream_url, "config", config.new_config_anchor, session.clock()
+                )
+            connection.execute(
+                update(_upstream)
+                .where(_upstream.c.url == session.upstream_url)
+                .values(max_updates_per_request=config.max_updates_per_request)
             )
 
-    # --- categories -------------------------------------------------------------------------------------
+    # --- deployments ------------------------------------------------------------------------------------
 
-    def _sync_categories(self) -> None:
-        """Store the categories and detectoids that are new since the anchor, of each the highest revision."""
-        anchor = self._anchor("category_anchor")
-        listed = self._client.get_revision_id_list(RevisionFilter(get_config=True, anchor=anchor))
-        highest = _highest(listed.revisions)
-        with self._database.read() as connection:
-            stored = stored_revisions(connection, set(highest))
-        wanted = [
-            UpdateIdentity(update_id, number)
-            for update_id, number in highest.items()
-            if number > max(stored.get(update_id, {-1}))
-        ]
-        complete = True
-        for result in self._client.get_update_data_resilient(wanted, self._batch_size):
-            deliveries, unreadable = _read(result)
-            if not result.found and len(result.not_offered) + len(result.failed) >= _BREAKER:
-                raise InvalidAnswer("the upstream lists categories and gives none of them")
-            complete = complete and len(deliveries) == len(result.found) and not result.not_offered
-            complete = complete and not result.failed
-            categories = sum(each.revision.update_type == "Category" for each in deliveries)
-            with self._write() as connection:
-                self._store(connection, result, deliveries)
-                self._counts["categories"] += categories
-                self._counts["failed"] += len(unreadable) + len(result.failed)
-        if complete and listed.anchor is not None:
-            with self._write() as connection:
-                self._keep(connection, category_anchor=listed.anchor)
-
-    def _store(
-        self, connection: Connection, result: BatchResult, deliveries: Iterable[Delivery]
-    ) -> frozenset[UpdateIdentity]:
-        urls = {each.file_digest: each.mu_url for each in result.file_urls}
-
-        def url_of(file: EulaFile) -> str | None:
-            return urls.get(file.sha1) or self._client.content_url(file.sha1, file.file_name)
-
-        return store_revisions(
-            connection,
-            deliveries,
-            url_of=url_of,
-            upstream_url=self._run.upstream_url,
-            now=self._clock(),
-        )
-
-    # --- updates ----------------------------------------------------------------------------------------
-
-    def _sync_needed(self) -> None:
-        """Ask for what devices reported and the store lacks."""
-        due = self._due()
-        self._counts["needed"] = self._counts["fetched"] + self._counts["not_offered"] + len(due)
-        due = self._without_stored(due)
-        exact = [identity for identity in due if identity.revision_number > 0]
-        for result in self._client.get_update_data_resilient(exact, self._batch_size):
-            deliveries, unreadable = _read(result)
-            with self._write() as connection:
-                self._store(connection, result, deliveries)
-                self._settle(connection, [each.revision.identity for each in deliveries])
-                failures = {**unreadable, **{each.identity: each.reason for each in result.failed}}
-                for identity, reason in failures.items():
-                    self._fail(connection, identity, reason)
-            self._find_stand_ins(result.not_offered)
-        self._find_stand_ins([identity for identity in due if identity.revision_number == 0])
-
-    def _due(self) -> list[UpdateIdentity]:
-        """The queue: what was never asked for and what may be asked for again.
-
-        Somebody who starts a run by hand wants an answer now, so then everything missing is asked for.
-        """
-        statement = select(_needed.c.update_id, _needed.c.revision_number).where(_needed.c.state != "synced")
-        if self._run.trigger == "schedule":
-            statement = statement.where(
-                or_(_needed.c.state == "queued", _needed.c.next_attempt_at <= self._clock())
+    def _read_deployments(self) -> None:
+        """Bring what the upstream's administrators decided up to date (MS-WSUSSS 3.1.4.10)."""
+        session = self._session
+        with session.database.read() as connection:
+            listed = held_anchor(connection, session.upstream_url, "updates", self._filter.key)
+            if listed.anchor is None:
+                listed = held_anchor(connection, session.upstream_url, "categories")
+            held = held_anchor(connection, session.upstream_url, "deployments")
+            document = connection.scalar(
+                select(_replica.c.document).where(_replica.c.upstream_url == session.upstream_url)
             )
-        with self._database.read() as connection:
-            rows = connection.execute(statement.order_by(_needed.c.update_id, _needed.c.revision_number))
-            return [UpdateIdentity(*row) for row in rows]
-
-    def _without_stored(self, due: Sequence[UpdateIdentity]) -> list[UpdateIdentity]:
-        """Settle what has been stored since it was asked for; return the rest."""
-        with self._write() as connection:
-            stored = stored_revisions(connection, {identity.update_id for identity in due})
-            here = [each for each in due if each.revision_number in stored.get(each.update_id, set()) | {0}]
-            here = [each for each in here if each.update_id in stored]
-            self._settle(connection, here)
-        known = set(here)
-        return [identity for identity in due if identity not in known]
-
-    def _settle(
-        self, connection: Connection, identities: Sequence[UpdateIdentity], note: str | None = None
-    ) -> None:
-        mark_needed(connection, identities, "synced", self._clock(), note)
-        self._counts["fetched"] += len(identities)
-
-    def _fail(self, connection: Connection, identity: UpdateIdentity, reason: str) -> None:
-        mark_needed(connection, [identity], "failed", self._clock(), reason)
-        self._counts["failed"] += 1
-
-    def _find_stand_ins(self, wanted: Sequence[UpdateIdentity]) -> None:
-        """For revisions that are not offered, or not known by number, take the update's highest revision.
-
-        Texts and licence hardly change between revisions, so another one serves the administrator.
-        """
-        if not wanted:
-            return
-        with self._database.read() as connection:
-            stored = stored_revisions(connection, {identity.update_id for identity in wanted})
-        stand_ins: dict[UpdateIdentity, UpdateIdentity] = {}
-        asked: list[UpdateIdentity] = []
-        for identity in wanted:
-            if identity.update_id in stored:
-                number = max(stored[identity.update_id])
-                stand_ins[identity] = UpdateIdentity(identity.update_id, number)
-                continue
-            related = self._highest_offered(identity.update_id)
-            if related is not None and related != identity:
-                stand_ins[identity] = related
-                asked.append(related)
-        failures: dict[UpdateIdentity, str] = {}
-        for result in self._client.get_update_data_resilient(asked, self._batch_size):
-            deliveries, unreadable = _read(result)
-            failures |= {**unreadable, **{each.identity: each.reason for each in result.failed}}
-            with self._write() as connection:
-                self._store(connection, result, deliveries)
-            for delivery in deliveries:
-                stored[delivery.revision.identity.update_id] = {delivery.revision.identity.revision_number}
-        with self._write() as connection:
-            for identity in wanted:
-                stand_in = stand_ins.get(identity)
-                if stand_in is not None and identity.update_id in stored:
-                    self._settle(connection, [identity], _stand_in_note(identity, stand_in))
-                elif stand_in in failures:
-                    self._fail(connection, identity, failures[stand_in])
-                else:
-                    mark_needed(connection, [identity], "not_offered", self._clock(), _NOT_OFFERED)
-                    self._counts["not_offered"] += 1
-
-    def _highest_offered(self, update_id: str) -> UpdateIdentity | None:
-        try:
-            related = self._client.get_related_revisions(update_id)
-        except InvalidAnswer:
-            return None
-        except SoapFault as fault:
-            if fault.error_code not in _NO_RELATIVES:
-                raise
-            return None
-        return max((each for each in related if each.update_id == update_id), default=None)
+        if listed.anchor is None:
+            return  # a list is still incomplete, and deployments speak of what it names
+        result = self._client.get_deployments(listed.anchor, held.anchor)
+        now = session.clock()
+        with session.write() as connection:
+            connection.execute(
+                upsert(UpstreamReplica, connection, update=("document", "read_at")),
+                {
+                    "upstream_url": session.upstream_url,
+                    "document": _merged(document if held.anchor is not None else None, result),
+                    "read_at": now,
+                },
+            )
+            if result.anchor is not None:
+                keep_anchor(connection, session.upstream_url, "deployments", result.anchor, now)
 
     # --- eulas ------------------------------------------------------------------------------------------
 
     def _fetch_eula_texts(self) -> None:
-        with self._database.read() as connection:
+        with self._session.database.read() as connection:
             missing = missing_texts(connection)
+        self._session.enter("eulas", len(missing))
         unreachable: dict[tuple[str, str, int | None], str] = {}
         for text in missing:
+            self._session.advance(1)
             try:
                 host = origin_of(text.url)
                 # a host that is down is down for the other thirty languages as well
@@ -384,8 +212,8 @@ class _Sync:
             except TransportError as problem:
                 sentence = unreachable[host] = str(problem)
             except (InvalidAnswer, ValueError) as problem:
-                sentence = str(problem)
-            with self._write() as connection:
+                sentence = self._ask_to_fetch(text, str(problem))
+            with self._session.write() as connection:
                 note_error(connection, text, sentence)
 
     def _fetch_eula_text(self, missing: MissingText) -> None:
@@ -394,37 +222,34 @@ class _Sync:
             missing.url, sha1=missing.sha1, sha256=missing.sha256, max_bytes=MAX_TEXT_BYTES
         )
         text = decode_text(data)
-        with self._write() as connection:
-            store_text(connection, missing, data, text, self._clock())
-            self._counts["eula_texts"] += 1
+        with self._session.write() as connection:
+            store_text(connection, missing, data, text, self._session.clock())
+            self._session.counts["eula_texts"] += 1
 
-
-def _highest(revisions: Iterable[UpdateIdentity]) -> dict[str, int]:
-    """The highest revision of each id: real servers list several, although the specification says one."""
-    highest: dict[str, int] = {}
-    for each in revisions:
-        highest[each.update_id] = max(each.revision_number, highest.get(each.update_id, 0))
-    return highest
-
-
-def _read(result: BatchResult) -> tuple[list[Delivery], dict[UpdateIdentity, str]]:
-    """Decode and parse what a batch brought; a document that cannot be read costs only itself."""
-    deliveries: list[Delivery] = []
-    unreadable: dict[UpdateIdentity, str] = {}
-    for record in result.found:
+    def _ask_to_fetch(self, missing: MissingText, sentence: str) -> str:
+        """Have the upstream fetch a file that it should serve itself and does not hold yet."""
+        if _NOT_THERE not in sentence or origin_of(missing.url) != origin_of(self._session.upstream_url):
+            return sentence
         try:
-            delivery = Delivery.of(document_of(record))
-        except (BlobError, MetadataError) as problem:
-            unreadable[record.identity] = str(problem)
-            continue
-        if delivery.revision.identity == record.identity:
-            deliveries.append(delivery)
-        else:
-            unreadable[record.identity] = f"the document is that of {delivery.revision.identity}"
-    return deliveries, unreadable
+            self._client.download_files([missing.sha1])
+        except (SoapFault, InvalidAnswer, TransportError):
+            return sentence
+        return f"{sentence}; the upstream was asked to fetch the file"
 
 
-def _stand_in_note(wanted: UpdateIdentity, stand_in: UpdateIdentity) -> str | None:
-    if wanted.revision_number == 0:
-        return None
-    return f"Revision {wanted.revision_number} is not offered; revision {stand_in.revision_number} stands in."
+def _merged(document: dict[str, Any] | None, result: DeploymentResult) -> dict[str, Any]:
+    """What was known, with the changes: deployments come as changes, everything else comes whole."""
+    deployments: dict[str, Any] = dict((document or {}).get("deployments", {}))
+    for dead in result.dead_deployments:
+        deployments.pop(dead, None)
+    for each in result.deployments:
+        values = asdict(each)
+        deployments[values.pop("deployment_id")] = {**values.pop("identity"), **values}
+    groups = {each.group_id for each in result.groups}
+    return {
+        "groups": [asdict(each) for each in result.groups],
+        # with a group its deployments go as well
+        "deployments": {key: value for key, value in deployments.items() if value["group_id"] in groups},
+        "hidden_updates": list(result.hidden_updates),
+        "accepted_eulas": list(result.accepted_eulas),
+    }

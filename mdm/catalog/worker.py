@@ -1,7 +1,7 @@
 """The thread that syncs: claims queued runs, asks for scheduled ones, and does them one after the other.
 
 Any number of processes may have one: the ledger gives each run to one of them. A failed run is not repeated
-at once; the next scheduled one tries again.
+at once, but an hour later. Runs that ended long ago are forgotten here as well.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ from mdm.catalog.runs import (
     RunLost,
     RunView,
     claim_next,
+    finish_run,
+    prune_runs,
     request_scheduled_sync,
     requeue_running,
 )
 from mdm.catalog.sync import run_sync
+from mdm.catalog.upstreams import list_upstreams
 from mdm.errors import Unavailable
 from mdm.storage.statements import table_of
 from mdm.storage.tables import Upstream
 from mdm.upstream.client import UpstreamClient
+from mdm.upstream.errors import TransportError
 from mdm.upstream.transport import Patience, open_http_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from mdm.settings import Settings
@@ -61,8 +65,14 @@ class SyncWorker:
         *,
         patience: Patience | None = None,
         poll_seconds: float = POLL_SECONDS,
+        after_sync: Callable[[RunView], None] | None = None,
     ) -> None:
-        """`patience` is how calls wait between tries (unless given: real time, cut short by `stop`)."""
+        """`patience` is how calls wait between tries (unless given: real time, cut short by `stop`).
+
+        `after_sync` gets each run that succeeded, in the worker's thread: what depends on the catalogue, such as
+        rules, is brought up to date there.
+        """
+        self._after_sync = after_sync
         self._database = database
         self._settings = settings
         self._clock = clock
@@ -99,13 +109,16 @@ class SyncWorker:
 
         Raises Unavailable if the database is down.
         """
+        settings = self._settings
         with self._database.write() as connection:
             now = self._clock()
-            if self._settings.upstream_url is not None:
-                interval = timedelta(minutes=self._settings.sync_interval_minutes)
-                request_scheduled_sync(connection, self._settings.upstream_url, interval, now)
+            default = timedelta(minutes=settings.sync_interval_minutes)
+            upstreams = list_upstreams(connection, settings.upstream_url, enabled_only=True)
+            for upstream in upstreams:
+                request_scheduled_sync(connection, upstream.url, upstream.interval(default), now)
+            prune_runs(connection, now - timedelta(days=settings.sync_history_days))
             run = claim_next(connection, now)
-        return self._do(run) if run is not None else None
+        return self._do(run, [each.url for each in upstreams]) if run is not None else None
 
     def _loop(self) -> None:
         resumed = False
@@ -126,13 +139,15 @@ class SyncWorker:
                 self._wake.wait(self._poll_seconds)
             self._wake.clear()
 
-    def _do(self, run: RunView) -> RunView:
+    def _do(self, run: RunView, upstreams: Collection[str]) -> RunView:
         with self._database.read() as connection:
             account_guid = connection.scalar(
                 select(_upstream.c.account_guid).where(_upstream.c.url == run.upstream_url)
             )
         try:
-            with open_http_client() as http:
+            with open_http_client(
+                proxy=self._settings.upstream_proxy, ca_file=self._settings.upstream_ca_file
+            ) as http:
                 client = UpstreamClient(
                     run.upstream_url,
                     account_name(self._settings.public_url),
@@ -142,11 +157,21 @@ class SyncWorker:
                     patience=self._patience,
                 )
                 ended = run_sync(
-                    self._database, client, run, clock=self._clock, should_stop=self._stopping.is_set
+                    self._database,
+                    client,
+                    run,
+                    clock=self._clock,
+                    should_stop=self._stopping.is_set,
+                    upstreams=upstreams,
                 )
         except RunLost:
             _log.warning("catalog.sync_lost", run_id=run.id)
             return run
+        except TransportError as problem:  # of the client itself: its file of authorities cannot be read
+            with self._database.write() as connection:
+                ended = finish_run(
+                    connection, run.id, run.heartbeat_at or self._clock(), self._clock(), str(problem)
+                )
         write = _log.warning if ended.state == "failed" else _log.info
         write(
             "catalog.sync",
@@ -160,9 +185,14 @@ class SyncWorker:
             not_offered=ended.not_offered,
             failed=ended.failed,
             eula_texts=ended.eula_texts,
+            new=ended.new,
+            revised=ended.revised,
+            expired=ended.expired,
             bytes_received=ended.bytes_received,
             error=ended.error,
         )
+        if ended.state == "succeeded" and self._after_sync is not None:
+            self._after_sync(ended)
         return ended
 
 

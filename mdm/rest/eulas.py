@@ -16,6 +16,9 @@ __all__ = ["OPERATIONS"]
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f]{64}$", to_lower=True)]
 
+GeoId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{3}$", to_upper=True)]
+"""ISO 3166 alpha-3."""
+
 
 class EulasQuery(PageQuery):
     """Which EULAs to list."""
@@ -24,15 +27,18 @@ class EulasQuery(PageQuery):
 
 
 class EulaQuery(Query):
-    """Which language's text to show."""
+    """Which text to show: by language and country, or by its hash a text that has been replaced."""
 
     locale: ObjectId | None = None
+    geo_id: GeoId | None = None
+    text_sha256: Sha256 | None = None
 
 
 class NewAcceptance(Body):
     """The text that was read."""
 
     locale: ObjectId
+    geo_id: GeoId | None = None
     text_sha256: Sha256
 
 
@@ -44,7 +50,17 @@ def _list(call: Call[EulasQuery, NoBody]) -> Reply:
 
 
 def _get(call: Call[EulaQuery, NoBody]) -> Reply:
-    return Reply(get_eula(call.conn, call.path_params["eula"].lower(), locale=call.query.locale))
+    query = call.query
+    eula_id = call.path_params["eula"].lower()
+    return Reply(
+        get_eula(
+            call.conn,
+            eula_id,
+            locale=query.locale,
+            geo_id=query.geo_id,
+            text_sha256=query.text_sha256,
+        )
+    )
 
 
 def _accept(call: Call[NoQuery, NewAcceptance]) -> Reply:
@@ -58,6 +74,7 @@ def _accept(call: Call[NoQuery, NewAcceptance]) -> Reply:
         call.origin,
         call.path_params["eula"].lower(),
         locale=call.body.locale,
+        geo_id=call.body.geo_id,
         text_sha256=call.body.text_sha256,
         now=call.now,
     )

@@ -1,12 +1,12 @@
 """The answers of MS-WSUSSS: bytes in, values out; members are found by name, never by position.
 
 Each reader raises SoapFault if the body is a fault, and InvalidAnswer if a member the bridge needs is missing
-or unreadable.
+or unreadable. Answers that can be long have an `open_..._reader` beside their `read_...`, for bytes as they arrive.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from mdm.upstream.errors import InvalidAnswer, SoapFault
 from mdm.upstream.messages import (
@@ -15,28 +15,52 @@ from mdm.upstream.messages import (
     AuthPlugIn,
     ConfigData,
     Cookie,
+    DecryptionKey,
+    Deployment,
+    DeploymentResult,
+    DriverIdList,
+    DriverSet,
     Language,
     RevisionIdList,
+    TargetGroup,
     UpdateData,
     UpdateIdentity,
     UpdateRecord,
     UrlData,
     wire_guid,
 )
-from mdm.upstream.xml import ANSWER_LIMITS, Node, XmlLimits, child, children, read_soap_body, text_of
+from mdm.upstream.stream import BODY, StreamReader
+from mdm.upstream.xml import Node, XmlLimits, child, children, read_soap_body, text_of
 
 __all__ = [
+    "LIST_LIMITS",
+    "UPDATE_LIMITS",
+    "open_driver_id_list_reader",
+    "open_revision_id_list_reader",
+    "open_update_data_reader",
     "read_auth_config",
     "read_authorization_cookie",
     "read_config_data",
     "read_cookie",
+    "read_deployments",
+    "read_download_files",
+    "read_driver_set_data",
     "read_fault",
     "read_related_revisions",
     "read_revision_id_list",
     "read_update_data",
+    "read_update_decryption_data",
 ]
 
+LIST_LIMITS: Final = XmlLimits(bytes=64 * 1024 * 1024, elements=1_500_000)
+"""Half a million ids; the longest list published has 24,509 in 3 MB."""
+UPDATE_LIMITS: Final = XmlLimits(bytes=96 * 1024 * 1024)
+"""One document may have 47 MB, and escaping makes it longer."""
+
 _INT_MAX: Final = 2**31 - 1
+_NO_GUID: Final = "00000000-0000-0000-0000-000000000000"
+
+T = TypeVar("T")
 
 
 def read_auth_config(data: bytes) -> AuthConfig:
@@ -82,14 +106,95 @@ def read_config_data(data: bytes) -> ConfigData:
             )
             for each in languages
         ),
+        max_computer_ids_per_request=_limit(result, "sd:MaxNumberOfComputerIdsInRequest"),
+        max_pnp_ids_per_request=_limit(result, "sd:MaxNumberOfPnpHardwareIdsInRequest"),
+        max_decryptions_per_request=_limit(result, "sd:MaxUpdatesPerRequestInGetUpdateDecryptionData"),
     )
 
 
+def open_revision_id_list_reader() -> StreamReader[RevisionIdList]:
+    """Return a reader of GetRevisionIdListResponse (MS-WSUSSS 3.1.4.5)."""
+    revisions: list[UpdateIdentity] = []
+
+    def finish(body: dict[str, Any]) -> RevisionIdList:
+        result = _member(body, "sd:", "GetRevisionIdList")
+        return RevisionIdList(text_of(child(result, "sd:Anchor")), tuple(revisions))
+
+    place = _place("GetRevisionIdList", "sd:NewRevisions/sd:UpdateIdentity")
+    return StreamReader({place: lambda node: revisions.append(_identity(node))}, finish, LIST_LIMITS)
+
+
 def read_revision_id_list(data: bytes) -> RevisionIdList:
-    """Read GetRevisionIdListResponse (MS-WSUSSS 3.1.4.5)."""
-    result = _result(data, "sd:", "GetRevisionIdList")
-    revisions = children(child(result, "sd:NewRevisions"), "sd:UpdateIdentity")
-    return RevisionIdList(text_of(child(result, "sd:Anchor")), tuple(map(_identity, revisions)))
+    """Read a whole GetRevisionIdListResponse."""
+    return _at_once(open_revision_id_list_reader(), data)
+
+
+def open_driver_id_list_reader() -> StreamReader[DriverIdList]:
+    """Return a reader of GetDriverIdListResponse (MS-WSUSSS 3.1.4.7)."""
+    revisions: list[UpdateIdentity] = []
+    new: list[str] = []
+    removed: list[str] = []
+
+    def finish(body: dict[str, Any]) -> DriverIdList:
+        result = _member(body, "sd:", "GetDriverIdList")
+        anchor = text_of(child(result, "sd:Anchor"))
+        return DriverIdList(anchor, tuple(revisions), tuple(new), tuple(removed))
+
+    take = {
+        _place("GetDriverIdList", "sd:NewRevisions/sd:UpdateIdentity"): lambda node: revisions.append(
+            _identity(node)
+        ),
+        _place("GetDriverIdList", "sd:NewDriverSets/sd:guid"): lambda node: new.append(_guid(node, "guid")),
+        _place("GetDriverIdList", "sd:RemovedDriverSets/sd:guid"): lambda node: removed.append(
+            _guid(node, "guid")
+        ),
+    }
+    return StreamReader(take, finish, LIST_LIMITS)
+
+
+def read_driver_set_data(data: bytes) -> tuple[DriverSet, ...]:
+    """Read GetDriverSetDataResponse (MS-WSUSSS 3.1.4.8)."""
+    result = _result(data, "sd:", "GetDriverSetData", may_be_empty=True)
+    return tuple(
+        DriverSet(
+            _guid(child(each, "sd:DriverSetId"), "DriverSetId"),
+            text_of(child(each, "sd:DriverSetXml"), exact=True),
+        )
+        for each in children(child(result, "sd:DriverSets"), "sd:ServerSyncDriverSetData")
+    )
+
+
+def read_update_decryption_data(data: bytes) -> tuple[DecryptionKey, ...]:
+    """Read GetUpdateDecryptionDataResponse (MS-WSUSSS 3.1.4.12)."""
+    result = _result(data, "sd:", "GetUpdateDecryptionData", may_be_empty=True)
+    keys: list[DecryptionKey] = []
+    for update in children(child(result, "sd:UpdateFileDecryptionData"), "sd:ServerSyncUpdateFileDecryption"):
+        identity = _identity(child(update, "sd:UpdateId"))
+        keys += (
+            DecryptionKey(identity, _text(file, "sd:FileDigest"), text_of(child(file, "sd:DecryptionKey")))
+            for file in children(child(update, "sd:FileDecryptionData"), "sd:ServerSyncFileDecryption")
+        )
+    return tuple(keys)
+
+
+def read_deployments(data: bytes) -> DeploymentResult:
+    """Read GetDeploymentsResponse (MS-WSUSSS 3.1.4.10)."""
+    result = _result(data, "sd:", "GetDeployments")
+    return DeploymentResult(
+        anchor=text_of(child(result, "sd:Anchor")),
+        groups=tuple(map(_target_group, children(child(result, "sd:Groups"), "sd:ServerSyncTargetGroup"))),
+        deployments=tuple(
+            map(_deployment, children(child(result, "sd:Deployments"), "sd:ServerSyncDeployment"))
+        ),
+        dead_deployments=_guids(result, "sd:DeadDeployments"),
+        hidden_updates=_guids(result, "sd:HiddenUpdates"),
+        accepted_eulas=_guids(result, "sd:AcceptedEulas"),
+    )
+
+
+def read_download_files(data: bytes) -> None:
+    """Read DownloadFilesResponse, which has no members (MS-WSUSSS 3.1.4.11)."""
+    _result(data, "sd:", "DownloadFiles", may_be_empty=True)
 
 
 def read_related_revisions(data: bytes) -> tuple[UpdateIdentity, ...]:
@@ -98,12 +203,33 @@ def read_related_revisions(data: bytes) -> tuple[UpdateIdentity, ...]:
     return tuple(map(_identity, children(result, "sd:UpdateIdentity")))
 
 
-def read_update_data(data: bytes, limits: XmlLimits = ANSWER_LIMITS) -> UpdateData:
-    """Read GetUpdateDataResponse; blobs stay undecoded (MS-WSUSSS 3.1.4.6)."""
-    result = _result(data, "sd:", "GetUpdateData", limits=limits, may_be_empty=True)
-    records = children(child(result, "sd:updates"), "sd:ServerSyncUpdateData")
-    urls = children(child(result, "sd:fileUrls"), "sd:ServerSyncUrlData")
-    return UpdateData(tuple(map(_record, records)), tuple(map(_url, urls)))
+def open_update_data_reader(limits: XmlLimits = UPDATE_LIMITS) -> StreamReader[UpdateData]:
+    """Return a reader of GetUpdateDataResponse; blobs stay undecoded (MS-WSUSSS 3.1.4.6)."""
+    records: list[UpdateRecord] = []
+    urls: list[UrlData] = []
+
+    def finish(body: dict[str, Any]) -> UpdateData:
+        _member(body, "sd:", "GetUpdateData", may_be_empty=True)
+        return UpdateData(tuple(records), tuple(urls))
+
+    def record(node: Node) -> None:
+        if node is not None:
+            records.append(_record(node))
+
+    def url(node: Node) -> None:
+        if node is not None:
+            urls.append(_url(node))
+
+    take = {
+        _place("GetUpdateData", "sd:updates/sd:ServerSyncUpdateData"): record,
+        _place("GetUpdateData", "sd:fileUrls/sd:ServerSyncUrlData"): url,
+    }
+    return StreamReader(take, finish, limits)
+
+
+def read_update_data(data: bytes, limits: XmlLimits = UPDATE_LIMITS) -> UpdateData:
+    """Read a whole GetUpdateDataResponse."""
+    return _at_once(open_update_data_reader(limits), data)
 
 
 def read_fault(data: bytes) -> SoapFault | None:
@@ -128,10 +254,12 @@ def _fault(body: dict[str, Any]) -> SoapFault | None:
     )
 
 
-def _result(
-    data: bytes, prefix: str, operation: str, *, limits: XmlLimits = ANSWER_LIMITS, may_be_empty: bool = False
-) -> Node:
-    body = read_soap_body(data, limits)
+def _result(data: bytes, prefix: str, operation: str, *, may_be_empty: bool = False) -> Node:
+    return _member(read_soap_body(data), prefix, operation, may_be_empty=may_be_empty)
+
+
+def _member(body: dict[str, Any], prefix: str, operation: str, *, may_be_empty: bool = False) -> Node:
+    """The Result element of an answer; raises SoapFault if the body holds a fault instead."""
     fault = _fault(body)
     if fault is not None:
         raise fault
@@ -142,6 +270,16 @@ def _result(
     if not may_be_empty and not isinstance(result, dict):
         raise InvalidAnswer(f"the answer to {operation} has no {operation}Result")
     return result
+
+
+def _place(operation: str, path: str) -> str:
+    """Where in an answer's Result something stands, as `StreamReader` names it."""
+    return f"{BODY}/sd:{operation}Response/sd:{operation}Result/{path}"
+
+
+def _at_once(reader: StreamReader[T], data: bytes) -> T:
+    reader.feed(data)
+    return reader.close()
 
 
 def _text(node: Node, name: str) -> str:
@@ -165,12 +303,49 @@ def _integer(node: Node, name: str) -> int:
     return int(text)
 
 
-def _identity(node: Node) -> UpdateIdentity:
+def _limit(node: Node, name: str) -> int:
+    """A limit of a call that not every server knows: 0 if it is left out."""
+    return 0 if text_of(child(node, name)) is None else _integer(node, name)
+
+
+def _guid(node: Node, name: str) -> str:
     try:
-        update_id = wire_guid(_text(node, "sd:UpdateID"))
+        return wire_guid(text_of(node) or "")
     except ValueError as problem:
-        raise InvalidAnswer(f"UpdateID is {problem}") from problem
-    return UpdateIdentity(update_id, _integer(node, "sd:RevisionNumber"))
+        raise InvalidAnswer(f"{name} is {problem}") from problem
+
+
+def _guids(node: Node, name: str) -> tuple[str, ...]:
+    return tuple(_guid(each, "guid") for each in children(child(node, name), "sd:guid"))
+
+
+def _identity(node: Node) -> UpdateIdentity:
+    _text(node, "sd:UpdateID")
+    return UpdateIdentity(_guid(child(node, "sd:UpdateID"), "UpdateID"), _integer(node, "sd:RevisionNumber"))
+
+
+def _target_group(node: Node) -> TargetGroup:
+    parent = _guid(child(node, "sd:ParentGroupId"), "ParentGroupId")
+    return TargetGroup(
+        _guid(child(node, "sd:TargetGroupID"), "TargetGroupID"),
+        None if parent == _NO_GUID else parent,
+        text_of(child(node, "sd:Name")) or "",
+        _boolean(node, "sd:IsBuiltin"),
+    )
+
+
+def _deployment(node: Node) -> Deployment:
+    return Deployment(
+        deployment_id=_guid(child(node, "sd:DeploymentGuid"), "DeploymentGuid"),
+        identity=UpdateIdentity(
+            _guid(child(node, "sd:UpdateId"), "UpdateId"), _integer(node, "sd:RevisionNumber")
+        ),
+        action=_integer(node, "sd:Action"),
+        group_id=_guid(child(node, "sd:TargetGroupId"), "TargetGroupId"),
+        deadline=_text(node, "sd:Deadline"),
+        go_live=_text(node, "sd:GoLiveTime"),
+        assigned=_boolean(node, "sd:IsAssigned"),
+    )
 
 
 def _record(node: Node) -> UpdateRecord:

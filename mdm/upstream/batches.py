@@ -41,10 +41,13 @@ class FailedRevision:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What came of one batch: every identity asked for is in exactly one of the three."""
+    """What came of one batch: every identity asked for is in exactly one of the first four."""
 
     found: tuple[UpdateRecord, ...]
     not_offered: tuple[UpdateIdentity, ...]
+    """The upstream named them as missing, or left them out of its answer."""
+    refused: tuple[UpdateIdentity, ...]
+    """Asked for alone, each met a fault that says nothing: an unknown revision, or an upstream that is ill."""
     failed: tuple[FailedRevision, ...]
     file_urls: tuple[UrlData, ...]
 
@@ -53,6 +56,7 @@ class BatchResult:
 class _Batch:
     found: dict[UpdateIdentity, UpdateRecord] = field(default_factory=dict)
     not_offered: list[UpdateIdentity] = field(default_factory=list)
+    refused: list[UpdateIdentity] = field(default_factory=list)
     failed: list[FailedRevision] = field(default_factory=list)
     file_urls: dict[str, UrlData] = field(default_factory=dict)
 
@@ -61,22 +65,30 @@ def fetch_in_batches(
     get_update_data: Callable[[Sequence[UpdateIdentity]], UpdateData],
     identities: Sequence[UpdateIdentity],
     batch_size: int,
+    *,
+    breaker: int | None = None,
 ) -> Iterator[BatchResult]:
     """Yield a result per batch of at most `batch_size` (1 or more), so that each can be stored at once.
 
     Raises what `get_update_data` raises for a failure of the upstream as a whole: TransportError, and faults
-    that no smaller batch would avoid.
+    that no smaller batch would avoid. With a `breaker`, raises InvalidAnswer once that many revisions have been
+    refused and not one was found: an upstream that is ill need not be asked for each of thousands alone.
     """
     pending = iter(dict.fromkeys(identities))
+    found = False
     while asked := tuple(islice(pending, max(1, batch_size))):
         batch = _Batch()
         # a list as a stack: first halves first, and no recursion
         parts = [_Part(asked)]
         while parts:
             parts.extend(reversed(_fetch(get_update_data, parts.pop(), batch)))
+            found = found or bool(batch.found)
+            if breaker is not None and not found and len(batch.refused) >= breaker:
+                raise InvalidAnswer("the upstream gives nothing of what it lists")
         yield BatchResult(
             tuple(batch.found.values()),
             tuple(batch.not_offered),
+            tuple(batch.refused),
             tuple(batch.failed),
             tuple(batch.file_urls.values()),
         )
@@ -142,7 +154,7 @@ def _after_fault(fault: SoapFault, part: _Part, batch: _Batch) -> list[_Part]:
     if len(part.identities) > 1:
         return part.halves()
     if fault.error_code == _UNKNOWN_ID:
-        batch.not_offered += part.identities
+        batch.refused += part.identities
     else:
         batch.failed.append(FailedRevision(part.identities[0], str(fault)))
     return []

@@ -1,65 +1,108 @@
-"""The update document inside a GetUpdateData record.
+"""The update document inside a GetUpdateData record, in UTF-8 and piece by piece.
 
 XmlUpdateBlobCompressed is a Microsoft cabinet with one LZX folder and one member `blob` in UTF-16LE, without
 a byte order mark and without an XML declaration (MS-WSUSSS 2.2.4.3, and what a WSUS of 2025 sends). Decoding
-is libmspack's; other compressions it knows are read as well.
+is libmspack's; other compressions it knows are read as well. It decodes into a file, of which no more than a
+piece is in memory at a time: the longest document published fills 94 MB there.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Final
+import codecs
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
 
 from pylibmspack import CabArchive, MspackError
 
 from mdm.upstream.errors import BlobError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mdm.upstream.messages import UpdateRecord
 
-__all__ = ["MAX_BLOB_BYTES", "decode_cabinet", "document_of"]
+__all__ = ["MAX_BLOB_BYTES", "BlobReader"]
 
 MAX_BLOB_BYTES: Final = 128 * 1024 * 1024
 """UTF-16 bytes of one document: the largest one published is 47 MB of UTF-8, so 94 MB here."""
 
 _MEMBER: Final = "blob"
+_MARK: Final = "\ufeff"
+_PIECE: Final = 256 * 1024
+"""Bytes of UTF-16, or characters, in a piece."""
 
 
-def document_of(record: UpdateRecord) -> str:
-    """Return the update's XML document.
+class BlobReader:
+    """Reads the documents of one answer; a context manager, because it keeps a directory to decode into.
 
-    Raises BlobError unless exactly one of the two blobs is there and can be decoded.
+    Not for longer than that: directories for temporary files are swept, if only every few days.
     """
-    if record.text is not None and record.compressed is None:
-        return record.text
-    if record.text is not None or record.compressed is None:
-        raise BlobError("the record has not exactly one of XmlUpdateBlob and XmlUpdateBlobCompressed")
-    try:
-        cabinet = base64.b64decode("".join(record.compressed.split()), validate=True)
-    except (binascii.Error, ValueError) as problem:
-        raise BlobError("XmlUpdateBlobCompressed is not base64") from problem
-    return decode_cabinet(cabinet)
 
+    def __init__(self, *, max_bytes: int = MAX_BLOB_BYTES) -> None:
+        """`max_bytes` bounds a decoded cabinet."""
+        self._max_bytes = max_bytes
+        self._scratch = tempfile.TemporaryDirectory(prefix="csp-bridge-blobs-")
 
-def decode_cabinet(cabinet: bytes, *, max_bytes: int = MAX_BLOB_BYTES) -> str:
-    """Return the text of the cabinet's one member `blob`, at most `max_bytes` long.
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
 
-    Raises BlobError. The size the cabinet declares is checked before anything is decompressed, and the
-    decompressor is bounded as well, because a declaration may lie.
-    """
-    try:
-        archive = CabArchive.from_bytes(cabinet)
-        members = archive.files()
-        # an offset would let a cabinet hide data before the member that is decompressed but never counted
-        if [(member["name"], member["offset"]) for member in members] != [(_MEMBER, 0)]:
-            raise BlobError("the cabinet does not hold exactly one member called blob")
-        if members[0]["size"] > max_bytes:
-            raise BlobError(f"the cabinet declares {members[0]['size']} bytes, more than {max_bytes}")
-        data: bytes = archive.read(_MEMBER, max_size=max_bytes)
-    except MspackError as problem:
-        raise BlobError(f"the cabinet cannot be decoded: {problem}") from problem
-    try:
-        return data.decode("utf-16-le").removeprefix("\ufeff")
-    except UnicodeDecodeError as problem:
-        raise BlobError("the cabinet's member is not UTF-16LE text") from problem
+    def __exit__(self, *_error: object) -> None:
+        """Remove the directory."""
+        self._scratch.cleanup()
+
+    def document_of(self, record: UpdateRecord) -> Iterator[bytes]:
+        """Yield the update's XML document in UTF-8.
+
+        Raises BlobError unless exactly one of the two blobs is there and can be decoded.
+        """
+        if record.text is not None and record.compressed is None:
+            for at in range(0, len(record.text), _PIECE):
+                yield record.text[at : at + _PIECE].encode()
+            return
+        if record.text is not None or record.compressed is None:
+            raise BlobError("the record has not exactly one of XmlUpdateBlob and XmlUpdateBlobCompressed")
+        try:
+            cabinet = base64.b64decode("".join(record.compressed.split()), validate=True)
+        except (binascii.Error, ValueError) as problem:
+            raise BlobError("XmlUpdateBlobCompressed is not base64") from problem
+        yield from self.decode_cabinet(cabinet)
+
+    def decode_cabinet(self, cabinet: bytes) -> Iterator[bytes]:
+        """Yield the text of the cabinet's one member `blob` in UTF-8, without a byte order mark.
+
+        Raises BlobError. The size the cabinet declares is checked before anything is decompressed, and the
+        decompressor is bounded as well, because a declaration may lie.
+        """
+        decoded = self._decode(cabinet)
+        decoder = codecs.getincrementaldecoder("utf-16-le")()
+        with decoded.open("rb") as file:
+            # removed and not written over: a disk would have to write what is cut off, for every document
+            decoded.unlink()
+            before = _MARK
+            try:
+                while data := file.read(_PIECE):
+                    text, before = decoder.decode(data).removeprefix(before), ""
+                    yield text.encode()
+                decoder.decode(b"", final=True)
+            except UnicodeDecodeError as problem:
+                raise BlobError("the cabinet's member is not UTF-16LE text") from problem
+
+    def _decode(self, cabinet: bytes) -> Path:
+        try:
+            archive = CabArchive.from_bytes(cabinet)
+            members = archive.files()
+            # an offset would let a cabinet hide data before the member that is decompressed but never counted
+            if [(member["name"], member["offset"]) for member in members] != [(_MEMBER, 0)]:
+                raise BlobError("the cabinet does not hold exactly one member called blob")
+            if members[0]["size"] > self._max_bytes:
+                raise BlobError(
+                    f"the cabinet declares {members[0]['size']} bytes, more than {self._max_bytes}"
+                )
+            # "raw": the library need not ask whether `blob` is a harmless path
+            return Path(archive.extract_raw(_MEMBER, self._scratch.name, max_size=self._max_bytes))
+        except MspackError as problem:
+            raise BlobError(f"the cabinet cannot be decoded: {problem}") from problem

@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urljoin
@@ -20,7 +21,6 @@ from mdm.upstream import answers, requests
 from mdm.upstream.batches import BatchResult, fetch_in_batches
 from mdm.upstream.errors import ContentMismatch, InvalidAnswer, SoapFault
 from mdm.upstream.transport import Patience, Transport, origin_of
-from mdm.upstream.xml import XmlLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,12 +32,18 @@ if TYPE_CHECKING:
         AuthorizationCookie,
         ConfigData,
         Cookie,
+        DecryptionKey,
+        DeploymentResult,
+        DriverFilter,
+        DriverIdList,
+        DriverSet,
         RevisionFilter,
         RevisionIdList,
         UpdateData,
         UpdateIdentity,
     )
     from mdm.upstream.requests import SoapRequest
+    from mdm.upstream.transport import Reader
 
 __all__ = ["COOKIE_FAULTS", "UpstreamClient"]
 
@@ -47,9 +53,7 @@ COOKIE_FAULTS: Final = frozenset({"InvalidCookie", "InvalidAuthorizationCookie",
 _PLUGIN: Final = "DssTargeting"
 _RENEW_BEFORE: Final = timedelta(minutes=2)
 _SMALL: Final = 1024 * 1024
-_LIST: Final = XmlLimits()
-_UPDATES: Final = XmlLimits(bytes=96 * 1024 * 1024)
-"""One document may have 47 MB, and escaping makes it longer."""
+_TOO_MANY: Final = "TooManyIds"
 
 T = TypeVar("T")
 
@@ -162,26 +166,26 @@ class UpstreamClient:
 
     def get_revision_id_list(self, revision_filter: RevisionFilter) -> RevisionIdList:
         """Ask which revisions there are, or are new since the filter's anchor (MS-WSUSSS 3.1.4.5)."""
-        return self._call(
+        return self._stream(
             lambda cookie: requests.get_revision_id_list(cookie, revision_filter),
-            answers.read_revision_id_list,
-            _LIST.bytes,
+            answers.open_revision_id_list_reader,
+            answers.LIST_LIMITS.bytes,
         )
 
     def get_update_data(self, identities: Sequence[UpdateIdentity]) -> UpdateData:
         """Ask for metadata (MS-WSUSSS 3.1.4.6); one unknown revision fails the whole call."""
-        return self._call(
+        return self._stream(
             lambda cookie: requests.get_update_data(cookie, identities),
-            lambda data: answers.read_update_data(data, _UPDATES),
-            _UPDATES.bytes,
+            answers.open_update_data_reader,
+            answers.UPDATE_LIMITS.bytes,
             retry_timeouts=len(identities) == 1,
         )
 
     def get_update_data_resilient(
-        self, identities: Sequence[UpdateIdentity], batch_size: int
+        self, identities: Sequence[UpdateIdentity], batch_size: int, *, breaker: int | None = None
     ) -> Iterator[BatchResult]:
         """Ask for any number of revisions, whatever single ones do to a call; see `fetch_in_batches`."""
-        return fetch_in_batches(self.get_update_data, identities, batch_size)
+        return fetch_in_batches(self.get_update_data, identities, batch_size, breaker=breaker)
 
     def get_related_revisions(self, update_id: str) -> tuple[UpdateIdentity, ...]:
         """Ask for an update's current revisions (MS-WSUSSS 3.1.4.9).
@@ -194,7 +198,59 @@ class UpstreamClient:
             _SMALL,
         )
 
+    def get_driver_id_list(self, driver_filter: DriverFilter) -> DriverIdList:
+        """Ask which drivers there are for some hardware (MS-WSUSSS 3.1.4.7); Microsoft Update only.
+
+        Of several calls with parts of the ids all carry the same anchor, and the first answer's is the one to keep.
+        """
+        return self._stream(
+            lambda cookie: requests.get_driver_id_list(cookie, driver_filter),
+            answers.open_driver_id_list_reader,
+            answers.LIST_LIMITS.bytes,
+        )
+
+    def get_driver_set_data(self, driver_sets: Sequence[str]) -> tuple[DriverSet, ...]:
+        """Ask for driver sets (MS-WSUSSS 3.1.4.8), in halves while the upstream says TooManyIds."""
+        try:
+            return self._call(
+                lambda cookie: requests.get_driver_set_data(cookie, driver_sets),
+                answers.read_driver_set_data,
+                answers.LIST_LIMITS.bytes,
+            )
+        except SoapFault as fault:
+            middle = len(driver_sets) // 2
+            if fault.error_code != _TOO_MANY or middle == 0:
+                raise
+            return self.get_driver_set_data(driver_sets[:middle]) + self.get_driver_set_data(
+                driver_sets[middle:]
+            )
+
+    def get_update_decryption_data(self, identities: Sequence[UpdateIdentity]) -> tuple[DecryptionKey, ...]:
+        """Ask for the keys of encrypted files (MS-WSUSSS 3.1.4.12)."""
+        return self._call(
+            lambda cookie: requests.get_update_decryption_data(cookie, identities),
+            answers.read_update_decryption_data,
+            answers.LIST_LIMITS.bytes,
+        )
+
+    def get_deployments(self, sync_anchor: str, deployment_anchor: str | None = None) -> DeploymentResult:
+        """Ask what the upstream's administrators decided (MS-WSUSSS 3.1.4.10); for replicas."""
+        return self._call(
+            lambda cookie: requests.get_deployments(cookie, sync_anchor, deployment_anchor),
+            answers.read_deployments,
+            answers.LIST_LIMITS.bytes,
+        )
+
     # --- content ----------------------------------------------------------------------------------------
+
+    def download_files(self, digests: Sequence[str]) -> None:
+        """Have the upstream fetch files it does not hold yet (MS-WSUSSS 3.1.4.11); their URLs work some time later.
+
+        One digest at a time, as Windows does; raises SoapFault FileDigestsMissing for one it does not know.
+        """
+        for digest in digests:
+            build = partial(requests.download_files, digests=(digest,))
+            self._call(build, answers.read_download_files, _SMALL)
 
     def content_url(self, sha1: str, file_name: str) -> str | None:
         """Return where the upstream itself keeps a file (MS-WSUSSS 2.1): `/Content/<XX>/<SHA1><extension>`.
@@ -224,23 +280,39 @@ class UpstreamClient:
 
     # --- calls ------------------------------------------------------------------------------------------
 
-    def _post(self, path: str, request: SoapRequest, max_bytes: int, *, retry_timeouts: bool = True) -> bytes:
-        url = f"{self.base_url}{path}"
-        return self._transport.post(url, request, max_bytes=max_bytes, retry_timeouts=retry_timeouts)
+    def _post(self, path: str, request: SoapRequest, max_bytes: int) -> bytes:
+        return self._transport.post(f"{self.base_url}{path}", request, max_bytes=max_bytes)
 
     def _call(
         self,
         build: Callable[[Cookie], SoapRequest],
         read: Callable[[bytes], T],
         max_bytes: int,
-        *,
-        retry_timeouts: bool = True,
     ) -> T:
         """Post with a good cookie and read the answer."""
 
         def attempt() -> T:
             request = build(self._good_cookie())
-            return read(self._post(requests.SYNC_PATH, request, max_bytes, retry_timeouts=retry_timeouts))
+            return read(self._post(requests.SYNC_PATH, request, max_bytes))
+
+        return self._once_more(attempt)
+
+    def _stream(
+        self,
+        build: Callable[[Cookie], SoapRequest],
+        open_reader: Callable[[], Reader[T]],
+        max_bytes: int,
+        *,
+        retry_timeouts: bool = True,
+    ) -> T:
+        """Post with a good cookie and read the answer while it arrives."""
+        url = f"{self.base_url}{requests.SYNC_PATH}"
+
+        def attempt() -> T:
+            request = build(self._good_cookie())
+            return self._transport.post_for(
+                url, request, open_reader, max_bytes=max_bytes, retry_timeouts=retry_timeouts
+            )
 
         return self._once_more(attempt)
 

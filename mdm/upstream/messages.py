@@ -15,9 +15,16 @@ __all__ = [
     "AuthorizationCookie",
     "ConfigData",
     "Cookie",
+    "DecryptionKey",
+    "Deployment",
+    "DeploymentResult",
+    "DriverFilter",
+    "DriverIdList",
+    "DriverSet",
     "Language",
     "RevisionFilter",
     "RevisionIdList",
+    "TargetGroup",
     "UpdateData",
     "UpdateIdentity",
     "UpdateRecord",
@@ -111,11 +118,16 @@ class ConfigData:
     """A pair of integers: "1.20" is later than "1.8"."""
     languages: tuple[Language, ...]
     """Only those changed since the anchor sent."""
+    max_computer_ids_per_request: int = 0
+    """Of GetDriverIdList, as is the next; 0: not offered."""
+    max_pnp_ids_per_request: int = 0
+    max_decryptions_per_request: int = 0
+    """0 of an upstream that does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class RevisionFilter:
-    """Filter of GetRevisionIdList (MS-WSUSSS 3.1.4.5); with `get_config` the two lists are ignored.
+    """Filter of GetRevisionIdList (MS-WSUSSS 3.1.4.5); with `get_config` the lists are ignored.
 
     Each pair is (GUID, Delta); Delta=False asks for everything of that id even when an anchor is sent.
     """
@@ -124,6 +136,8 @@ class RevisionFilter:
     anchor: str | None = None
     categories: tuple[tuple[str, bool], ...] = ()
     classifications: tuple[tuple[str, bool], ...] = ()
+    languages: tuple[tuple[int, bool], ...] = ()
+    """The first of each pair is an LCID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +152,7 @@ class RevisionIdList:
 class UpdateRecord:
     """One revision as delivered: exactly one of `text` and `cabinet` is there (MS-WSUSSS 2.2.4.3).
 
-    `mdm.upstream.blob.document_of` gives the document; it is not decoded before it is needed, so that one
+    `mdm.upstream.blob.BlobReader` gives the document; it is not decoded before it is needed, so that one
     bad blob costs one revision and not the whole answer.
     """
 
@@ -169,3 +183,87 @@ class UpdateData:
 
     updates: tuple[UpdateRecord, ...]
     file_urls: tuple[UrlData, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DriverFilter:
+    """Filter of GetDriverIdList (MS-WSUSSS 3.1.4.7): pairs of an id and its Delta flag, as in `RevisionFilter`."""
+
+    anchor: str | None = None
+    categories: tuple[tuple[str, bool], ...] = ()
+    """Operating systems; none is any."""
+    computer_ids: tuple[tuple[str, bool], ...] = ()
+    """Computer hardware ids, GUIDs."""
+    pnp_ids: tuple[tuple[str, bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DriverIdList:
+    """Answer of GetDriverIdList; Microsoft Update may leave the anchor out of a full list."""
+
+    anchor: str | None
+    revisions: tuple[UpdateIdentity, ...]
+    new_driver_sets: tuple[str, ...]
+    removed_driver_sets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSet:
+    """One set of GetDriverSetData (MS-WSUSSS 3.1.4.8)."""
+
+    driver_set_id: str
+    document: str | None = field(repr=False)
+    """DriverSetXml, exactly as written."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecryptionKey:
+    """The key of one encrypted file (MS-WSUSSS 3.1.4.12)."""
+
+    identity: UpdateIdentity
+    file_digest: str
+    """Base64 SHA-1."""
+    key: str | None = field(repr=False)
+    """Base64; None for a file that needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetGroup:
+    """A group of computers of the upstream."""
+
+    group_id: str
+    parent_id: str | None
+    """None of the root."""
+    name: str
+    builtin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What the upstream's administrators decided about one update and one group."""
+
+    deployment_id: str
+    identity: UpdateIdentity
+    action: int
+    """0 install, 1 uninstall, 2 scan, 3 block."""
+    group_id: str
+    deadline: str
+    """As received; the year 9999 means none."""
+    go_live: str
+    assigned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentResult:
+    """Answer of GetDeployments (MS-WSUSSS 3.1.4.10)."""
+
+    anchor: str | None
+    groups: tuple[TargetGroup, ...]
+    """All of them."""
+    deployments: tuple[Deployment, ...]
+    """Changed since the anchor."""
+    dead_deployments: tuple[str, ...]
+    hidden_updates: tuple[str, ...]
+    """All of them."""
+    accepted_eulas: tuple[str, ...]
+    """All of them."""

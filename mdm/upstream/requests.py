@@ -15,20 +15,31 @@ from mdm.upstream.xml import DA, SD, write_soap
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mdm.upstream.messages import AuthorizationCookie, Cookie, RevisionFilter, UpdateIdentity
+    from mdm.upstream.messages import (
+        AuthorizationCookie,
+        Cookie,
+        DriverFilter,
+        RevisionFilter,
+        UpdateIdentity,
+    )
 
 __all__ = [
     "AUTH_PATH",
     "PROTOCOL_VERSION",
     "SYNC_PATH",
     "SoapRequest",
+    "download_files",
     "get_auth_config",
     "get_authorization_cookie",
     "get_config_data",
     "get_cookie",
+    "get_deployments",
+    "get_driver_id_list",
+    "get_driver_set_data",
     "get_related_revisions",
     "get_revision_id_list",
     "get_update_data",
+    "get_update_decryption_data",
 ]
 
 PROTOCOL_VERSION: Final = "1.20"
@@ -103,13 +114,14 @@ def get_revision_id_list(cookie: Cookie, revision_filter: RevisionFilter) -> Soa
         members["Categories"] = _ids_and_deltas(revision_filter.categories)
     if revision_filter.classifications:
         members["Classifications"] = _ids_and_deltas(revision_filter.classifications)
+    if revision_filter.languages:
+        members["Languages"] = _array("LanguageAndDelta", revision_filter.languages)
     return _request(SD, "GetRevisionIdList", cookie=_cookie(cookie), filter=members)
 
 
 def get_update_data(cookie: Cookie, identities: Sequence[UpdateIdentity]) -> SoapRequest:
     """GetUpdateData, for at most MaxNumberOfUpdatesPerRequest revisions (MS-WSUSSS 3.1.4.6)."""
-    ids = [{"UpdateID": each.update_id, "RevisionNumber": str(each.revision_number)} for each in identities]
-    return _request(SD, "GetUpdateData", cookie=_cookie(cookie), updateIds={"UpdateIdentity": ids})
+    return _request(SD, "GetUpdateData", cookie=_cookie(cookie), updateIds=_identities(identities))
 
 
 def get_related_revisions(cookie: Cookie, update_ids: Sequence[str]) -> SoapRequest:
@@ -119,9 +131,61 @@ def get_related_revisions(cookie: Cookie, update_ids: Sequence[str]) -> SoapRequ
     )
 
 
+def get_driver_id_list(cookie: Cookie, driver_filter: DriverFilter) -> SoapRequest:
+    """GetDriverIdList (MS-WSUSSS 3.1.4.7); here DssProtocolVersion must be sent, and is empty."""
+    members: dict[str, Any] = {"DssProtocolVersion": None}
+    if driver_filter.anchor is not None:
+        members["Anchor"] = driver_filter.anchor
+    # an empty Categories means any operating system, so it is there even then
+    members["Categories"] = _ids_and_deltas(driver_filter.categories)
+    members["ComputerIds"] = _ids_and_deltas(driver_filter.computer_ids)
+    members["PnpHardwareIds"] = _array("HardwareIdAndDelta", driver_filter.pnp_ids)
+    return _request(SD, "GetDriverIdList", cookie=_cookie(cookie), filter=members)
+
+
+def get_driver_set_data(cookie: Cookie, driver_sets: Sequence[str]) -> SoapRequest:
+    """GetDriverSetData, for at most MaxNumberOfDriverSetsPerRequest sets (MS-WSUSSS 3.1.4.8)."""
+    return _request(SD, "GetDriverSetData", cookie=_cookie(cookie), driverSets={"guid": list(driver_sets)})
+
+
+def get_update_decryption_data(cookie: Cookie, identities: Sequence[UpdateIdentity]) -> SoapRequest:
+    """GetUpdateDecryptionData (MS-WSUSSS 3.1.4.12)."""
+    return _request(SD, "GetUpdateDecryptionData", cookie=_cookie(cookie), updateIds=_identities(identities))
+
+
+def get_deployments(cookie: Cookie, sync_anchor: str, deployment_anchor: str | None = None) -> SoapRequest:
+    """GetDeployments (MS-WSUSSS 3.1.4.10); `sync_anchor` is that of the last revision list."""
+    return _request(
+        SD,
+        "GetDeployments",
+        cookie=_cookie(cookie),
+        deploymentAnchor=deployment_anchor,
+        syncAnchor=sync_anchor,
+    )
+
+
+def download_files(cookie: Cookie, digests: Sequence[str]) -> SoapRequest:
+    """DownloadFiles: ask the upstream to fetch content it lacks, by base64 SHA-1 (MS-WSUSSS 3.1.4.11)."""
+    return _request(
+        SD, "DownloadFiles", cookie=_cookie(cookie), fileDigestList={"base64Binary": list(digests)}
+    )
+
+
 def _boolean(value: bool) -> str:  # noqa: FBT001 - a formatter of the value
     return "true" if value else "false"
 
 
 def _ids_and_deltas(pairs: Sequence[tuple[str, bool]]) -> dict[str, Any]:
-    return {"IdAndDelta": [{"Id": each, "Delta": _boolean(delta)} for each, delta in pairs]}
+    return _array("IdAndDelta", pairs)
+
+
+def _array(name: str, pairs: Sequence[tuple[str | int, bool]]) -> dict[str, Any]:
+    return {name: [{"Id": str(each), "Delta": _boolean(delta)} for each, delta in pairs]}
+
+
+def _identities(identities: Sequence[UpdateIdentity]) -> dict[str, Any]:
+    return {
+        "UpdateIdentity": [
+            {"UpdateID": each.update_id, "RevisionNumber": str(each.revision_number)} for each in identities
+        ]
+    }

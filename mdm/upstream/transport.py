@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import random
+import ssl
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import httpx2
 
@@ -21,10 +22,11 @@ from mdm.upstream.errors import AnswerTimeout, AnswerTooLarge, InvalidAnswer, So
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mdm.upstream.requests import SoapRequest
 
-__all__ = ["DEADLINE", "TRIES", "Patience", "Transport", "open_http_client", "origin_of"]
+__all__ = ["DEADLINE", "TRIES", "Patience", "Reader", "Transport", "open_http_client", "origin_of"]
 
 TRIES: Final = 4
 """Attempts per call. Precedents: 10 in Microsoft's own open client, which pauses 5 s; 3 in Windows' reporting."""
@@ -35,14 +37,18 @@ _FAULT_BYTES: Final = 1024 * 1024
 _OK: Final = 200
 _MAY_HOLD_FAULT: Final = frozenset({400, 500})
 """SOAP 1.1 answers a fault with 500; SOAP 1.2 blames the sender with 400."""
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
 _LATER: Final = frozenset({429, 500, 502, 503, 504})
 
 
-def open_http_client() -> httpx2.Client:
+def open_http_client(*, proxy: str | None = None, ca_file: Path | None = None) -> httpx2.Client:
     """Return a client for one sync run; the caller closes it.
 
-    TLS is verified against the operating system's store, where an administrator may add a root (Microsoft
-    Update's is not in Mozilla's list). A loopback upstream is never asked through a proxy.
+    TLS is verified against the operating system's store and the authorities in `ca_file`: Microsoft Update's root,
+    "Microsoft Root Certificate Authority 2011", is not in Mozilla's list. A loopback upstream is never asked
+    through a proxy. Raises TransportError if the file cannot be used.
     """
     version = importlib.metadata.version("update-csp-bridge")
     loopback: dict[str, httpx2.BaseTransport | None] = {
@@ -50,11 +56,22 @@ def open_http_client() -> httpx2.Client:
         "all://localhost": None,
         "all://[::1]": None,
     }
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as problem:  # ssl.SSLError is one
+            reason = problem.strerror or type(problem).__name__
+            raise TransportError(
+                f"the file of certificate authorities {ca_file} cannot be used: {reason}"
+            ) from problem
     return httpx2.Client(
         timeout=httpx2.Timeout(30.0, read=120.0),
         follow_redirects=False,
         headers={"User-Agent": f"csp-bridge/{version}"},
         mounts=loopback,
+        proxy=proxy,
+        verify=context,
     )
 
 
@@ -75,6 +92,16 @@ class Patience:
         return longest * (0.5 + self.jitter() / 2)
 
 
+class Reader(Protocol[T_co]):
+    """What takes an answer as it arrives."""
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes."""
+
+    def close(self) -> T_co:
+        """Return what they come to."""
+
+
 class Transport:
     """Posts calls and gets files over one httpx client."""
 
@@ -93,11 +120,27 @@ class Transport:
         Raises SoapFault for a fault; AnswerTooLarge over `max_bytes`; TransportError once the tries are used
         up (after one AnswerTimeout unless `retry_timeouts`); InvalidAnswer for any other status.
         """
+        return self.post_for(url, request, _Whole, max_bytes=max_bytes, retry_timeouts=retry_timeouts)
 
-        def attempt() -> bytes:
-            status, body = self._exchange("POST", url, max_bytes, request)
+    def post_for(
+        self,
+        url: str,
+        request: SoapRequest,
+        open_reader: Callable[[], Reader[T]],
+        *,
+        max_bytes: int,
+        retry_timeouts: bool = True,
+    ) -> T:
+        """Return what a reader makes of the body of an HTTP 200 answer while it arrives; raises as `post` does.
+
+        Each try has a reader of its own, whose errors end the call.
+        """
+
+        def attempt() -> T:
+            reader = open_reader()
+            status, body = self._exchange("POST", url, max_bytes, request, reader)
             if status == _OK:
-                return body
+                return reader.close()
             if status in _MAY_HOLD_FAULT and (fault := read_fault(body)):
                 raise fault
             raise _status_error(status, url)
@@ -108,14 +151,15 @@ class Transport:
         """Return the body of an HTTP 200 answer; raises as `post` does, faults apart."""
 
         def attempt() -> bytes:
-            status, body = self._exchange("GET", url, max_bytes)
+            reader = _Whole()
+            status, _ = self._exchange("GET", url, max_bytes, None, reader)
             if status == _OK:
-                return body
+                return reader.close()
             raise _status_error(status, url)
 
         return self._patiently(attempt, retry_timeouts=True)
 
-    def _patiently(self, attempt: Callable[[], bytes], *, retry_timeouts: bool) -> bytes:
+    def _patiently(self, attempt: Callable[[], T], *, retry_timeouts: bool) -> T:
         for number in range(1, self._patience.tries):
             self.before_attempt()
             try:
@@ -133,8 +177,9 @@ class Transport:
         return attempt()
 
     def _exchange(
-        self, method: str, url: str, max_bytes: int, request: SoapRequest | None = None
+        self, method: str, url: str, max_bytes: int, request: SoapRequest | None, reader: Reader[object]
     ) -> tuple[int, bytes]:
+        """Status and, unless that is 200, body; the body of a 200 goes to the reader."""
         deadline = self._patience.monotonic() + self._patience.deadline
         headers = {"Accept-Encoding": "identity", **(request.headers if request else {})}
         content = request.body if request else None
@@ -148,8 +193,12 @@ class Transport:
                     raise InvalidAnswer(
                         f"{where} sent the content coding {coding[:40]!r}, which nobody asked for"
                     )
-                limit = max_bytes if response.status_code == _OK else _FAULT_BYTES
-                return response.status_code, self._read(response, limit, deadline, where)
+                if response.status_code == _OK:
+                    self._read(response, reader, max_bytes, deadline, where)
+                    return _OK, b""
+                refusal = _Whole()
+                self._read(response, refusal, _FAULT_BYTES, deadline, where)
+                return response.status_code, refusal.close()
         except (httpx2.ReadTimeout, httpx2.WriteTimeout) as problem:
             raise AnswerTimeout(f"{where} did not answer in time") from problem
         except httpx2.RequestError as problem:
@@ -157,16 +206,31 @@ class Transport:
                 f"{where} cannot be reached: {str(problem) or type(problem).__name__}"
             ) from problem
 
-    def _read(self, response: httpx2.Response, limit: int, deadline: float, where: str) -> bytes:
-        body = bytearray()
+    def _read(
+        self, response: httpx2.Response, reader: Reader[object], limit: int, deadline: float, where: str
+    ) -> None:
+        length = 0
         for chunk in response.iter_raw():
             self.bytes_received += len(chunk)
-            body += chunk
-            if len(body) > limit:
+            length += len(chunk)
+            if length > limit:
                 raise AnswerTooLarge(f"the answer of {where} has more than {limit} bytes")
             if self._patience.monotonic() > deadline:
                 raise AnswerTimeout(f"{where} took more than {self._patience.deadline:g} s to answer")
-        return bytes(body)
+            reader.feed(chunk)
+
+
+class _Whole:
+    """The reader that keeps the body."""
+
+    def __init__(self) -> None:
+        self._body = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        self._body += data
+
+    def close(self) -> bytes:
+        return bytes(self._body)
 
 
 def _nothing() -> None:

@@ -12,7 +12,7 @@ MS-WSUSSS carries meaning in one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from xml.parsers import expat
 
@@ -21,11 +21,13 @@ import xmltodict
 from mdm.upstream.errors import InvalidAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 __all__ = [
     "ANSWER_LIMITS",
     "DA",
+    "PREFIXES",
+    "REPEATABLE",
     "SD",
     "SOAP",
     "GuardedExpat",
@@ -46,6 +48,9 @@ SOAP12: Final = "http://www.w3.org/2003/05/soap-envelope"
 """SOAP 1.2, read as well: which of the two a server speaks is its configuration (MS-WSUSSS 2.1)."""
 SD: Final = "http://www.microsoft.com/SoftwareDistribution"
 DA: Final = "http://www.microsoft.com/SoftwareDistribution/Server/DssAuthWebService"
+
+_NAMES: Final = 500
+"""Names remembered; update metadata has some 150."""
 
 Node: TypeAlias = "str | dict[str, Any] | list[Any] | None"
 """What xmltodict makes of an element: text, its children by name, several of a name, or nothing."""
@@ -77,10 +82,10 @@ class XmlRefused(ValueError):  # noqa: N818 - named for what happened to the doc
 
 
 class GuardedParser:
-    """An expat parser for one whole document, whose handlers are reached through counters.
+    """An expat parser for one document, whose handlers are reached through counters.
 
-    Assign the handlers as on expat's own parser, then call `Parse` once. Only what xmltodict and the metadata
-    parser use is there.
+    Assign the handlers as on expat's own parser, then call `Parse`, once or piece by piece. Only what xmltodict,
+    the metadata parser and `mdm.upstream.stream` use is there.
     """
 
     StartElementHandler: Callable[[str, Any], None]
@@ -93,27 +98,55 @@ class GuardedParser:
     """True: attributes come as [name, value, name, value, ...] instead of a dict."""
     buffer_text: bool = False
 
-    def __init__(self, limits: XmlLimits, encoding: str | None, namespace_separator: str | None) -> None:
-        """`encoding` overrules the document's own declaration."""
+    def __init__(
+        self, limits: XmlLimits, names: set[str], encoding: str | None, namespace_separator: str | None
+    ) -> None:
+        """`encoding` overrules the document's own declaration; for `names` see GuardedExpat."""
         self._limits = limits
-        self._encoding = encoding
-        self._separator = namespace_separator
-        self._open = self._elements = self._namespaces = 0
+        self._names = names
+        self._parser = expat.ParserCreate(encoding, namespace_separator)
+        self._begun = False
+        self._open = self._elements = self._namespaces = self._bytes = 0
+        self._passed_from = 0
+        """Open elements when the passing over began."""
+        self._kept: Collection[str] = ()
 
     def Parse(self, data: bytes, final: bool) -> None:  # noqa: FBT001, N802 - expat's signature
-        """Parse the document; raises XmlRefused, or expat's own ExpatError for what is not well-formed."""
-        if len(data) > self._limits.bytes:
+        """Parse the document, or the next piece of it.
+
+        Raises XmlRefused, or expat's own ExpatError for what is not well-formed.
+        """
+        self._bytes += len(data)
+        if self._bytes > self._limits.bytes:
             raise XmlRefused(f"the document has more than {self._limits.bytes} bytes")
-        parser = expat.ParserCreate(self._encoding, self._separator)
-        parser.ordered_attributes = self.ordered_attributes
-        parser.buffer_text = self.buffer_text
-        parser.StartDoctypeDeclHandler = self._doctype
-        parser.StartNamespaceDeclHandler = self._start_namespace
-        parser.EndNamespaceDeclHandler = self._end_namespace
-        parser.StartElementHandler = self._start_element
-        parser.EndElementHandler = self._end_element
-        parser.CharacterDataHandler = self.CharacterDataHandler
-        parser.Parse(data, final)
+        if not self._begun:
+            self._begin()
+        self._parser.Parse(data, final)
+
+    def pass_over(self, kept: Collection[str] = ()) -> None:
+        """Keep the rest of the element that has just started, its end included, from the handlers.
+
+        Only elements inside it whose names are `kept` reach them, without their text. What is passed over is bounded
+        as everything else is, and costs a third.
+        """
+        self._passed_from, self._kept = self._open, kept
+        self._parser.StartElementHandler = self._start_passed
+        self._parser.EndElementHandler = self._end_passed
+        self._parser.CharacterDataHandler = None
+
+    def _begin(self) -> None:
+        self._begun = True
+        self._parser.ordered_attributes = self.ordered_attributes
+        self._parser.buffer_text = self.buffer_text
+        self._parser.StartDoctypeDeclHandler = self._doctype
+        self._parser.StartNamespaceDeclHandler = self._start_namespace
+        self._parser.EndNamespaceDeclHandler = self._end_namespace
+        self._attend()
+
+    def _attend(self) -> None:
+        self._parser.StartElementHandler = self._start_element
+        self._parser.EndElementHandler = self._end_element
+        self._parser.CharacterDataHandler = self.CharacterDataHandler
 
     def _doctype(self, *_declaration: object) -> None:
         raise XmlRefused("the document has a DOCTYPE")
@@ -129,6 +162,27 @@ class GuardedParser:
         self._namespaces -= 1
 
     def _start_element(self, name: str, attributes: Any) -> None:
+        self._count(name, attributes)
+        self.StartElementHandler(name, attributes)
+
+    def _end_element(self, name: str) -> None:
+        self._open -= 1
+        self.EndElementHandler(name)
+
+    def _start_passed(self, name: str, attributes: Any) -> None:
+        self._count(name, attributes)
+        if name in self._kept:
+            self.StartElementHandler(name, attributes)
+
+    def _end_passed(self, name: str) -> None:
+        self._open -= 1
+        if self._open < self._passed_from:
+            self._attend()
+        elif name in self._kept:
+            self.EndElementHandler(name)
+
+    def _count(self, name: str, attributes: Any) -> None:
+        """Hold one more element against the limits."""
         self._open += 1
         self._elements += 1
         limits = self._limits
@@ -136,16 +190,22 @@ class GuardedParser:
             raise XmlRefused(f"the document is more than {limits.depth} elements deep")
         if self._elements > limits.elements:
             raise XmlRefused(f"the document has more than {limits.elements} elements")
-        names = attributes[0::2] if self.ordered_attributes else attributes
-        if len(names) > limits.attributes:
-            raise XmlRefused(f"an element has more than {limits.attributes} attributes")
-        if len(name) > limits.name or any(len(each) > limits.name for each in names):
-            raise XmlRefused(f"a name has more than {limits.name} characters")
-        self.StartElementHandler(name, attributes)
+        if attributes:
+            names = attributes[0::2] if self.ordered_attributes else attributes
+            if len(names) > limits.attributes:
+                raise XmlRefused(f"an element has more than {limits.attributes} attributes")
+            if not self._names.issuperset(names):
+                self._measure(names)
+        if name not in self._names:
+            self._measure((name,))
 
-    def _end_element(self, name: str) -> None:
-        self._open -= 1
-        self.EndElementHandler(name)
+    def _measure(self, names: Collection[str]) -> None:
+        """Hold names against their limit, and remember them."""
+        if max(map(len, names)) > self._limits.name:
+            raise XmlRefused(f"a name has more than {self._limits.name} characters")
+        if len(self._names) > _NAMES:
+            self._names.clear()
+        self._names.update(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +213,14 @@ class GuardedExpat:
     """What xmltodict takes as `expat=`: makes guarded parsers."""
 
     limits: XmlLimits
+    names: set[str] = field(default_factory=set, compare=False, repr=False)
+    """Names known not to be too long: those of one document come again in the next."""
 
     def ParserCreate(  # noqa: N802 - expat's name
         self, encoding: str | None = None, namespace_separator: str | None = None
     ) -> GuardedParser:
         """Make a parser bound by these limits."""
-        return GuardedParser(self.limits, encoding, namespace_separator)
+        return GuardedParser(self.limits, self.names, encoding, namespace_separator)
 
 
 class _Prefixes(dict[str, str]):
@@ -168,16 +230,22 @@ class _Prefixes(dict[str, str]):
         return "other"
 
 
-_PREFIXES: Final = _Prefixes({SOAP: "soap", SOAP12: "soap", SD: "sd", DA: "da"})
+PREFIXES: Final[Mapping[str, str]] = _Prefixes({SOAP: "soap", SOAP12: "soap", SD: "sd", DA: "da"})
 
-_REPEATABLE: Final = frozenset(
+REPEATABLE: Final = frozenset(
     {
         "sd:AuthPlugInInfo",
+        "sd:ServerSyncDeployment",
+        "sd:ServerSyncDriverSetData",
+        "sd:ServerSyncFileDecryption",
         "sd:ServerSyncLanguageData",
+        "sd:ServerSyncTargetGroup",
         "sd:ServerSyncUpdateData",
+        "sd:ServerSyncUpdateFileDecryption",
         "sd:ServerSyncUrlData",
         "sd:UpdateIdentity",
         "sd:base64Binary",
+        "sd:guid",
     }
 )
 """Always a list, or one child would come as a dict and two as a list."""
@@ -197,8 +265,8 @@ def read_soap_body(data: bytes, limits: XmlLimits = ANSWER_LIMITS) -> dict[str, 
             encoding="utf-8",
             expat=GuardedExpat(limits),
             process_namespaces=True,
-            namespaces=_PREFIXES,
-            force_list=_REPEATABLE,
+            namespaces=PREFIXES,
+            force_list=REPEATABLE,
             xml_attribs=False,
             strip_whitespace=False,
         )

@@ -6,7 +6,7 @@ import itertools
 import socket
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -19,7 +19,7 @@ from mdm.lab.device import Patience, VirtualDevice
 from mdm.lab.enrol import BridgeApi, enrol
 from mdm.lab.generate import build_catalogue
 from mdm.lab.offers import offers_for
-from mdm.lab.store import DeviceRecord, DeviceStore, Identity
+from mdm.lab.store import DeviceStore, Identity
 from mdm.lab.upstream import UpstreamServer
 from mdm.lab.versions import Build
 
@@ -52,10 +52,10 @@ class Stage:
         made = enrol(self.api, identity)
         account = made.account
         if endpoint is not None:
-            account = type(account)(f"{endpoint}/omadm", account.scheme, account.username, account.password)
+            account = replace(account, server_uri=f"{endpoint}/omadm")
         offers = offers_for(self.catalogue, BUILD)
         device = VirtualDevice(
-            DeviceRecord(identity, account, made.nonce),
+            replace(made.record(identity), account=account),
             DeviceStore(self.directory / "devices"),
             lambda _: offers,
             http=self.http,

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
 from mdm.clock import utc_now
@@ -15,14 +16,12 @@ from mdm.lab.device import MEDIA_TYPE
 from syncml.auth import make_cred
 from syncml.client import answer, begin, receive
 from syncml.limits import DEFAULT_LIMITS
-from syncml.messages import Get, Results, Status
+from syncml.messages import Add, Get, Results, Status
 from syncml.reader import read_message
 from syncml.writer import write_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import httpx2
 
     from mdm.lab.device import VirtualDevice
     from syncml.messages import Message
@@ -216,25 +215,31 @@ def test_a_stranger_with_credentials_is_refused(stage: Any, device: VirtualDevic
     assert [(event["event"], event["why"]) for event in log.events()] == [("dm_refused", "unknown device")]
 
 
-def test_a_wrong_digest_is_counted_and_nothing_else(stage: Any, device: VirtualDevice) -> None:
-    """401 with a challenge three times, then without; the nonce stays, and the device is still welcome."""
+def test_a_wrong_digest_costs_its_address_time_and_the_device_nothing(stage: Any) -> None:
+    """401 with a challenge twice, then without; nothing but the count is written, and elsewhere the device is welcome."""
+    _, device = stage.enrol()
+    assert device.check_in(utc_now()).ok
     before = dump(stage)
     log = Log(stage)
+    guesses = ["wrong", "wrong", "wrong", "wrong", device.record.account.password]
     statuses = [
-        header_status(post(stage, write_message(package_1(device, password="wrong", session_id="66"))))
-        for _ in range(4)
+        header_status(post(stage, write_message(package_1(device, password=guess, session_id="66"))))
+        for guess in guesses
     ]
-    assert [status.data for status in statuses] == ["401"] * 4
-    assert [status.chal is None for status in statuses] == [False, False, False, True]
+    assert [status.data for status in statuses] == ["401"] * 5
+    assert [status.chal is None for status in statuses] == [False, False, True, True, True]
     assert [event["why"] for event in log.events()] == [
         *["wrong credentials"] * 3,
-        "too many wrong credentials in this session",
+        *["too many wrong credentials from this address"] * 2,
     ]
     after = dump(stage)
-    assert [row[:3] for row in after.pop("auth_failure")] == [(device.device_id, "66", 4)]
+    assert [row[1:3] for row in after.pop("auth_failure")] == [("127.0.0.1", 3)]
     assert before.pop("auth_failure") == []
     assert after == before
-    assert device.check_in(utc_now()).messages == 2
+    elsewhere = httpx2.HTTPTransport(local_address="127.0.0.2")
+    with httpx2.Client(transport=elsewhere, trust_env=False, timeout=60) as http:
+        message = package_1(device, password=device.record.account.password)
+        assert header_status(post(replace(stage, http=http), write_message(message))).data == "200"
 
 
 @pytest.mark.usefixtures("untouched")
@@ -262,7 +267,8 @@ def test_a_forged_session_changes_nothing(stage: Any) -> None:
     )
     turn = receive(state, read_message(post(stage, write_message(opening)).content))
     outcomes = [device.tree.execute(command, utc_now()) for command in turn.commands]
-    message, state = answer(turn, outcomes)
+    cred = make_cred(account.scheme, account.username, account.password, turn.next_nonce or b"")
+    message, state = answer(turn, outcomes, cred=cred, username=account.username)
     empty = answer(turn, [replace(outcome, items=outcome.items[:1]) for outcome in outcomes])[0]
     before = dump(stage)
     log = Log(stage)
@@ -270,7 +276,8 @@ def test_a_forged_session_changes_nothing(stage: Any) -> None:
         # another session's number, in the middle and from the start
         replace(empty, header=replace(empty.header, session_id="8")),
         replace(package_1(device, session_id="8")),
-        # this session's number, but a message of its past that says something else
+        # this session's number, and its next message or one of its past
+        empty,
         replace(empty, header=replace(empty.header, msg_id="1")),
     ]
     codes = []
@@ -280,9 +287,9 @@ def test_a_forged_session_changes_nothing(stage: Any) -> None:
         assert not any(
             isinstance(command, (Get, Results)) for command in read_message(response.content).commands
         )
-    assert codes == ["407"] * 3
-    assert [event["event"] for event in log.events()] == ["dm_refused"] * 3
+    assert codes == ["407"] * 4
+    assert [event["event"] for event in log.events()] == ["dm_refused"] * 4
     assert dump(stage) == before
     # the device itself goes on, and its whole list arrives
     turn = receive(state, read_message(post(stage, write_message(message)).content))
-    assert [type(command).__name__ for command in turn.commands] == ["Replace", "Add", "Add", "Add"]
+    assert sum(isinstance(command, Add) for command in turn.commands) == 3

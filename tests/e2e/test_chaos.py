@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-DEVICES = 12
-SECONDS = 20.0
-KILLS = (5.0, 12.0)
+DEVICES = int(os.environ.get("BRIDGE_TEST_CHAOS_DEVICES", "12"))
+SECONDS = float(os.environ.get("BRIDGE_TEST_CHAOS_SECONDS", "20"))
+KILLS = (SECONDS * 0.25, SECONDS * 0.6)
 """Seconds after the beginning."""
 
 

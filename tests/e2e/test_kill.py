@@ -154,7 +154,8 @@ def play(stage: Any, killer: Killer, session: int, at: tuple[int, str] | None) -
             device.save()
     assert adds(reports) == [200] * len(stage.approved)
     writes = [command.verb for command in reports[0].commands if command.verb != "Get"]
-    assert writes == ["Replace", *["Add"] * len(stage.approved)]
+    # the version that tells errors and RequireUpdateApproval, then the approvals
+    assert writes == ["Replace", "Replace", *["Add"] * len(stage.approved)]
     assert {command.verb for report in reports[1:] for command in report.commands} == {"Get"}
     told = {row["update_id"]: row["state"] for row in rows(stage, known)}
     assert told == member.states()

@@ -118,11 +118,15 @@ class FakeUpstream:
     updates: dict[Identity, str] = field(default_factory=dict)
     listed: list[Identity] = field(default_factory=list)
     """The category list; every call gives all of it unless the anchor is the current one."""
+    selected: list[Identity] = field(default_factory=list)
+    """The update list, whatever the filter; the same goes for its anchor."""
     related: dict[str, list[Identity]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     """Path to content."""
     urls: dict[str, str] = field(default_factory=dict)
     """Base64 SHA-1 to path, given as MUUrl."""
+    deployments: str = ""
+    """The members of GetDeployments' result."""
     anchor: str = "anchor 1"
     config_anchor: str = "config 1"
     max_updates: int = 100
@@ -135,14 +139,16 @@ class FakeUpstream:
     """(operation or path, body)."""
     url: str = ""
 
-    def add(self, text: str, *, listed: bool = False) -> None:
-        """Offer a document."""
+    def add(self, text: str, *, listed: bool = False, selected: bool = False) -> None:
+        """Offer a document, in one of the lists or in none."""
         found = re.search(r'UpdateID="([^"]+)" RevisionNumber="(\d+)"', text)
         assert found is not None
         identity = (found[1].lower(), int(found[2]))
         self.updates[identity] = text
         if listed:
             self.listed.append(identity)
+        if selected:
+            self.selected.append(identity)
 
     def offer_file(self, path: str, data: bytes) -> None:
         """Serve a file, and name its URL."""
@@ -168,6 +174,7 @@ class FakeUpstream:
             "GetUpdateData": self._update_data,
             "GetRelatedRevisionsForUpdates": self._related,
             "GetRevisionIdList": self._revision_list,
+            "GetDeployments": lambda _body: self.deployments,
         }.get(operation, lambda _body: self._constant(operation))(body)
         return (500, _fault("InternalServerError")) if inner is None else (200, inner)
 
@@ -178,11 +185,13 @@ class FakeUpstream:
         return None if related is None else "".join(map(_identity, related))
 
     def _revision_list(self, body: str) -> str:
-        fresh = [] if f"<Anchor>{self.anchor}</Anchor>" in body else self.listed
+        listed = self.listed if "<GetConfig>true</GetConfig>" in body else self.selected
+        fresh = [] if f"<Anchor>{self.anchor}</Anchor>" in body else listed
         return f"<Anchor>{self.anchor}</Anchor><NewRevisions>{''.join(map(_identity, fresh))}</NewRevisions>"
 
     def _constant(self, operation: str) -> str:
         return {
+            "DownloadFiles": "",
             "GetAuthConfig": "<AuthInfo><AuthPlugInInfo><PlugInID>DssTargeting</PlugInID>"
             "<ServiceUrl>DssAuthWebService/DssAuthWebService.asmx</ServiceUrl></AuthPlugInInfo></AuthInfo>",
             "GetAuthorizationCookie": "<PlugInId>DssTargeting</PlugInId><CookieData>QUFB</CookieData>",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mdm.catalog.metadata import (
     METADATA_LIMITS,
+    DriverInfo,
     EulaFile,
     LocalizedText,
     MetadataError,
@@ -246,6 +247,7 @@ BAD = [
     (FULL.replace(F.upper(), "none"), "an id is not a GUID"),
     (FULL.replace('Digest="b3RoZXI="', ""), "EulaFile has no Digest"),
     (FULL.replace('RevisionNumber="100"', 'RevisionNumber="x"'), "RevisionNumber is 'x'"),
+    (f"<u:ApplicabilityRules xmlns:u='{UPD}'/>", "not an Update"),
     (f"<!DOCTYPE Update>{MINIMAL}", "DOCTYPE"),
     (f'<!DOCTYPE Update [<!ENTITY a "b">]>{MINIMAL}', "DOCTYPE"),
     (MINIMAL.replace("<Properties", "\ud800<Properties"), "cannot be read"),
@@ -292,3 +294,64 @@ def test_a_damaged_document_is_an_error_or_a_revision(noise: str, at: int) -> No
     """Nothing but MetadataError leaves the parser."""
     with contextlib.suppress(MetadataError):
         parse_metadata(FULL[:at] + noise + FULL[at + len(noise) :])
+
+
+# --- drivers and languages ------------------------------------------------------------------------------
+
+DRV = "http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/WindowsDriver"
+
+
+def driver(*elements: str, update_type: str = "Driver") -> str:
+    """A document whose rules have these elements among their metadata."""
+    return (
+        f'<u:Update xmlns:u="{UPD}" xmlns:d="{DRV}"><u:UpdateIdentity UpdateID="{GUID}" RevisionNumber="1"/>'
+        f'<u:Properties UpdateType="{update_type}"/><u:ApplicabilityRules><u:IsInstalled><d:X/></u:IsInstalled>'
+        f"<u:Metadata>{''.join(elements)}</u:Metadata></u:ApplicabilityRules></u:Update>"
+    )
+
+
+def test_a_driver_says_what_it_is_for() -> None:
+    """Its hardware ids once each, in lower case; the rest from the first of them."""
+    first = (
+        '<d:WindowsDriverMetaData HardwareID="PCI\\VEN_8086&amp;DEV_1" DriverVerDate="2026-10-13" Model="AX211"'
+        ' DriverVerVersion="23.1.0.4" Class="Net" Provider="Intel" Manufacturer="Intel Corporation">'
+        '<d:FeatureScore OperatingSystem="x" FeatureScore="FF"/></d:WindowsDriverMetaData>'
+    )
+    second = '<d:WindowsDriverMetaData HardwareID="pci\\ven_8086&amp;dev_2" Class="Other"/>'
+    assert parse_metadata(driver(first, second, second, "<d:WindowsDriverMetaData/>")).driver == DriverInfo(
+        hardware_ids=("pci\\ven_8086&dev_1", "pci\\ven_8086&dev_2"),
+        driver_class="Net",
+        provider="Intel",
+        manufacturer="Intel Corporation",
+        model="AX211",
+        version="23.1.0.4",
+        date="2026-10-13",
+    )
+
+
+def test_only_a_driver_has_a_driver() -> None:
+    """A driver whose document does not say has none, and what other updates write there is passed over."""
+    assert parse_metadata(driver()).driver is None
+    assert parse_metadata(driver("<d:WindowsDriverMetaData/>", update_type="Software")).driver is None
+
+
+def test_other_languages_are_told_once_each() -> None:
+    """All but the one shown, and none that says nothing."""
+    texts = "".join(
+        f"<u:LocalizedProperties><u:Language>{language}</u:Language>{title}</u:LocalizedProperties>"
+        for language, title in (
+            ("de", "<u:Title>Eins</u:Title>"),
+            ("en", "<u:Title>One</u:Title>"),
+            ("DE", "<u:Title>Zwei</u:Title>"),
+            ("fr", "<u:Description>Un</u:Description>"),
+            ("it", ""),
+        )
+    )
+    document = driver().replace(
+        "<u:ApplicabilityRules>",
+        f"<u:LocalizedPropertiesCollection>{texts}</u:LocalizedPropertiesCollection><u:ApplicabilityRules>",
+    )
+    revision = parse_metadata(document)
+    assert revision.title == "One"
+    assert [(each.language, each.title) for each in revision.other_texts] == [("de", "Eins"), ("fr", None)]
+    assert list(parse_metadata(driver()).other_texts) == []

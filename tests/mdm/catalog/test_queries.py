@@ -12,12 +12,14 @@ from sqlmodel import SQLModel
 from mdm.catalog.queries import (
     CategoryView,
     Reference,
+    TextView,
     get_update,
     list_classifications,
     list_products,
     list_updates,
 )
 from mdm.catalog.store import Delivery, enqueue_needed, mark_needed, store_revisions
+from mdm.catalog.supersedence import Chain
 from mdm.upstream.messages import UpdateIdentity
 
 if TYPE_CHECKING:
@@ -95,20 +97,20 @@ def catalogue(database: Database, document: Callable[..., str], now: datetime) -
         document(E, title="HIDDEN: part", deployable=False, supersedes=(A,), categories=(SECURITY, WINDOWS)),
     ]
     with database.write() as connection:
-        store_revisions(
-            connection,
-            [Delivery.of(each) for each in documents],
-            url_of=lambda _file: None,
-            upstream_url="http://u",
-            now=now,
-        )
+        store(connection, documents, now)
     return database
 
 
+def store(connection: Connection, documents: list[str], now: datetime) -> None:
+    """Store documents."""
+    deliveries = [Delivery.of(each) for each in documents]
+    store_revisions(connection, deliveries, url_of=lambda _file: None, upstream_url="http://u", now=now)
+
+
 def listed(database: Database, **filters: Any) -> list[str]:
-    """The first letters of the updates listed."""
+    """The first letters of the updates listed; all have one date, so the list runs from the last letter."""
     with database.read() as connection:
-        return [view.update_id[0] for view in list_updates(connection, **filters)]
+        return [row.update.update_id[0] for row in list_updates(connection, **filters)]
 
 
 def test_an_update_is_told_in_full(catalogue: Database) -> None:
@@ -221,14 +223,14 @@ def test_a_needed_revision_without_a_number_has_none(database: Database, now: da
 
 def test_lists_hold_visible_updates_only(catalogue: Database) -> None:
     """Neither categories nor parts of bundles, each once; expired ones are told as such."""
-    assert listed(catalogue) == ["a", "b", "c", "d"]
+    assert listed(catalogue) == ["d", "c", "b", "a"]
 
 
 FILTERS: list[tuple[dict[str, Any], str]] = [
-    ({"classification": SECURITY}, "abd"),
+    ({"classification": SECURITY}, "dba"),
     ({"classification": DRIVERS}, "c"),
-    ({"classification": F}, ""),
-    ({"product": WINDOWS}, "ab"),
+    ({"classification": EULA}, ""),
+    ({"product": WINDOWS}, "ba"),
     ({"product": SERVER}, "a"),
     ({"severity": "critical"}, "a"),
     ({"severity": "low"}, ""),
@@ -237,15 +239,23 @@ FILTERS: list[tuple[dict[str, Any], str]] = [
     ({"kb": "5041"}, ""),
     ({"kb": "no number"}, ""),
     ({"superseded": True}, "a"),
-    ({"superseded": False}, "bcd"),
-    ({"q": "CUMULATIVE"}, "ab"),
+    ({"superseded": False}, "dcb"),
+    ({"expired": True}, "d"),
+    ({"expired": False}, "cba"),
+    ({"update_type": "driver"}, "c"),
+    ({"eula": "none"}, "dcb"),
+    ({"eula": "open"}, "a"),
+    ({"eula": "accepted"}, ""),
+    ({"q": "CUMULATIVE"}, "ba"),
     ({"q": "100%"}, "a"),
     ({"q": "1_0%"}, ""),
     ({"q": "old title"}, ""),
+    ({"q": "5041585"}, "a"),
+    ({"q": "KB 504"}, "a"),
+    ({"q": A.upper()}, "a"),
+    ({"q": E}, ""),
     ({"q": "cumulative", "superseded": False, "classification": SECURITY}, "b"),
-    ({"after": A, "limit": 2}, "bc"),
-    ({"limit": 1}, "a"),
-    ({"after": F}, ""),
+    ({"limit": 1}, "d"),
 ]
 """Filters, and the first letters of what they leave."""
 
@@ -261,7 +271,80 @@ def test_needed_is_what_a_device_lacks(catalogue: Database, now: datetime) -> No
     with catalogue.write() as connection:
         for update_id, state in ((A, "installable"), (B, "installed"), (C, "failed"), (D, "pending_reboot")):
             report(connection, update_id, state, now)
-    assert listed(catalogue, needed_only=True) == ["a", "c"]
+    assert listed(catalogue, needed_only=True) == ["c", "a"]
+    assert listed(catalogue, needed_only=True, q="driver") == ["c"]
+    with catalogue.read() as connection:
+        counted = [get_update(connection, each) for each in (A, B)]
+    assert [each and each.needed_by for each in counted] == [1, 0]
+
+
+def test_pages_go_on_where_the_last_ended(catalogue: Database) -> None:
+    """The position of a row is what the next page comes after."""
+    with catalogue.read() as connection:
+        first = list_updates(connection, limit=3)
+        assert [row.update.update_id[0] for row in first] == ["d", "c", "b"]
+        rest = list_updates(connection, limit=3, after=first[-1].position)
+        assert [row.update.update_id[0] for row in rest] == ["a"]
+        assert list_updates(connection, after=rest[-1].position) == ()
+        assert list_updates(connection, q="update", after=first[0].position) == ()
+
+
+def test_titles_come_in_the_language_asked_for(
+    database: Database, document: Callable[..., str], now: datetime
+) -> None:
+    """Where the update has it; the page of an update has all of them."""
+    german = (
+        "<u:LocalizedProperties><u:Language>de</u:Language><u:Title>Kumulatives Update</u:Title>"
+        "<u:Description>Behebt etwas.</u:Description></u:LocalizedProperties></u:LocalizedPropertiesCollection>"
+    )
+    both = document(A, title="Cumulative").replace("</u:LocalizedPropertiesCollection>", german)
+    with database.write() as connection:
+        store(connection, [both, document(B, title="English only")], now)
+        rows = list_updates(connection, language="DE")
+        assert [(row.update.language, row.update.title, row.update.description) for row in rows] == [
+            ("en", "English only", None),
+            ("de", "Kumulatives Update", "Behebt etwas."),
+        ]
+        assert [row.update.title for row in list_updates(connection)] == ["English only", "Cumulative"]
+        detail = get_update(connection, A)
+    assert detail is not None
+    assert detail.texts == (
+        TextView("en", "Cumulative", None),
+        TextView("de", "Kumulatives Update", "Behebt etwas."),
+    )
+
+
+def test_an_update_has_its_history_and_its_whole_chain(
+    database: Database, document: Callable[..., str], now: datetime
+) -> None:
+    """Revisions, the newest first; supersedence through an update that has expired, both ways."""
+    with database.write() as connection:
+        store(
+            connection,
+            [
+                document(A, 100),
+                document(A, 101, title="Again", supersedes=(F,)),
+                document(B, supersedes=(A,), expired=True),
+                document(C, supersedes=(B,)),
+            ],
+            now,
+        )
+        oldest, newest = get_update(connection, A), get_update(connection, C)
+        assert [(row.update.update_id, row.update.superseded) for row in list_updates(connection)] == [
+            (C, False),
+            (B, True),
+            (A, True),
+        ]
+    assert oldest is not None
+    assert newest is not None
+    assert [(each.revision_number, each.title) for each in oldest.revisions] == [
+        (101, "Again"),
+        (100, "An update"),
+    ]
+    assert (oldest.superseded, oldest.superseded_by) == (True, ())
+    assert oldest.chain == Chain(supersedes=(F,), superseded_by=(C,))
+    assert newest.chain == Chain(supersedes=(A, B, F), superseded_by=())
+    assert (newest.superseded, newest.supersedes) == (False, (B,))
 
 
 def test_classifications_and_products_are_counted(catalogue: Database) -> None:

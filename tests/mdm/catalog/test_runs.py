@@ -11,6 +11,8 @@ from sqlalchemy import select, update
 from sqlmodel import SQLModel
 
 from mdm.catalog import runs
+from mdm.catalog.events import list_events
+from mdm.catalog.upstreams import UpstreamChange, change_upstream, ensure_upstream
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from mdm.storage.engine import Database
 
-URL = "http://upstream.test"
+URL = "https://sws.update.microsoft.com"
 OTHER = "http://other.test"
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -111,7 +113,7 @@ def test_two_upstreams_do_not_wait_for_each_other(database: Database, now: datet
 def test_the_account_of_an_upstream_stays(database: Database, now: datetime) -> None:
     """It is this installation's identity in the upstream's table."""
     with database.write() as connection:
-        runs.ensure_upstream(connection, URL)
+        ensure_upstream(connection, URL)
         (before,) = upstreams(connection)
         runs.request_sync(connection, URL, "manual", "a", now)
         assert upstreams(connection) == [before]
@@ -272,3 +274,144 @@ def test_runs_are_listed_with_the_latest_request_first(database: Database, now: 
             after = (page[-1].requested_at, page[-1].id)
         assert tuple(pages) == everything
         assert len(everything) == 5
+
+
+# --- after a failure, cancelling, history ---------------------------------------------------------------
+
+
+def test_a_failed_run_is_tried_again_after_an_hour(database: Database, now: datetime) -> None:
+    """Sooner than the interval; a success forgets it."""
+    with database.write() as connection:
+        run = start(connection, now)
+        failed = runs.finish_run(connection, run.id, now, now, "It rained.")
+        assert failed.retry_at == now + runs.RETRY_AFTER
+        assert upstreams(connection)[0].retry_at == now + HOUR
+        assert runs.request_scheduled_sync(connection, URL, 8 * HOUR, now + HOUR - SECOND) is None
+        assert runs.request_scheduled_sync(connection, URL, 8 * HOUR, now + HOUR) is not None
+        again = runs.claim_next(connection, now + HOUR)
+        assert again is not None
+        ended = runs.finish_run(connection, again.id, now + HOUR, now + HOUR)
+        assert (ended.retry_at, upstreams(connection)[0].retry_at) == (None, None)
+
+
+def test_the_log_tells_the_life_of_a_run(database: Database, now: datetime) -> None:
+    """Started, interrupted, started again, failed with the cause and the next retry."""
+    with database.write() as connection:
+        run = start(connection, now)
+        runs.release_run(connection, run.id, now, now)
+        again = runs.claim_next(connection, now)
+        assert again is not None
+        assert again.heartbeat_at is not None
+        runs.finish_run(connection, run.id, again.heartbeat_at, now, "It rained.")
+        log = list_events(connection, run.id, limit=10)
+        assert [each.kind for each in log] == ["started", "interrupted", "started", "failed"]
+        assert log[0].message == "Synchronization started."
+        assert log[3].message == (
+            f"Synchronization failed: It rained. The next retry is at {now + HOUR:%Y-%m-%d %H:%M:%S} UTC."
+        )
+        assert list_events(connection, run.id, limit=2, after=log[1].seq) == log[2:]
+        done = start(connection, now + HOUR)
+        runs.finish_run(connection, done.id, now + HOUR, now + HOUR)
+        assert list_events(connection, done.id, limit=9)[-1].message == (
+            "Synchronization done: 0 new, 0 revised, 0 expired, 0 failed, 0 bytes."
+        )
+
+
+def test_a_queued_run_is_cancelled_at_once(database: Database, now: datetime) -> None:
+    """It never starts."""
+    with database.write() as connection:
+        run_id = runs.request_sync(connection, URL, "manual", "a", now)
+        cancelled = runs.cancel_run(connection, run_id, now)
+        assert cancelled is not None
+        assert (cancelled.state, cancelled.finished_at) == ("cancelled", now)
+        assert runs.claim_next(connection, now) is None
+        assert runs.cancel_run(connection, run_id, now + SECOND) == cancelled
+        assert runs.cancel_run(connection, "run_none", now) is None
+
+
+def test_a_running_run_is_asked_to_end(database: Database, now: datetime) -> None:
+    """Its worker sees it with the next heartbeat; if that never comes, the run is cancelled all the same."""
+    with database.write() as connection:
+        run = start(connection, now)
+        asked = runs.cancel_run(connection, run.id, now + SECOND)
+        assert asked is not None
+        assert (asked.state, asked.cancel_requested_at) == ("running", now + SECOND)
+        again = runs.cancel_run(connection, run.id, now + 2 * SECOND)
+        assert again is not None
+        assert again.cancel_requested_at == now + SECOND
+        assert runs.beat(connection, run.id, now, now).cancel_requested_at == now + SECOND
+        assert runs.claim_next(connection, now + HOUR) is None
+        ended = runs.get_run(connection, run.id)
+        assert ended is not None
+        assert (ended.state, ended.finished_at) == ("cancelled", now + SECOND)
+
+
+def test_a_cancelled_run_ends_by_its_worker(database: Database, now: datetime) -> None:
+    """Neither success nor failure: nothing is tried again sooner."""
+    with database.write() as connection:
+        run = start(connection, now)
+        ended = runs.end_cancelled(connection, run.id, now, now + SECOND)
+        assert (ended.state, ended.error, ended.retry_at) == ("cancelled", "Somebody cancelled it.", None)
+        assert list_events(connection, run.id, limit=9)[-1].kind == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("total", "done", "percent", "eta"),
+    [(0, 0, None, None), (200, 0, 0, None), (200, 50, 25, 90), (200, 250, 100, 0)],
+)
+def test_a_running_run_tells_how_long_it_takes(
+    sqlite_database: Database, now: datetime, total: int, done: int, percent: int | None, eta: int | None
+) -> None:
+    """By the pace its phase has had: 50 in half a minute leave 150 for a minute and a half."""
+    with sqlite_database.write() as connection:
+        run = start(connection, now)
+        seen = runs.beat(
+            connection,
+            run.id,
+            now,
+            now + timedelta(seconds=30),
+            phase_started_at=now,
+            phase_total=total,
+            phase_done=done,
+        )
+        assert (seen.progress_percent, seen.eta_seconds) == (percent, eta)
+        ended = runs.finish_run(connection, run.id, now + timedelta(seconds=30), now + HOUR)
+        assert (ended.progress_percent, ended.eta_seconds) == (None, None)
+
+
+def test_history_is_kept_for_a_while(database: Database, now: datetime) -> None:
+    """Ended runs go with their logs; what has not ended stays."""
+    with database.write() as connection:
+        old = start(connection, now)
+        runs.finish_run(connection, old.id, now, now)
+        waiting = runs.request_sync(connection, URL, "manual", "a", now)
+        assert runs.prune_runs(connection, now) == 0
+        assert runs.prune_runs(connection, now + SECOND) == 1
+        assert [run.id for run in runs.list_runs(connection, limit=9)] == [waiting]
+        assert list_events(connection, old.id, limit=9) == ()
+
+
+def test_runs_asked_for_together_start_in_the_upstreams_order(database: Database, now: datetime) -> None:
+    """What the first has, the second need not be asked for."""
+    with database.write() as connection:
+        for url, position in ((URL, 2), (OTHER, 1)):
+            ensure_upstream(connection, url)
+            change_upstream(connection, url, url, UpstreamChange(position=position))
+            runs.request_sync(connection, url, "manual", "a", now)
+        first, second = runs.claim_next(connection, now), runs.claim_next(connection, now)
+        assert first is not None
+        assert second is not None
+        assert (first.upstream_url, second.upstream_url) == (OTHER, URL)
+
+
+def test_ones_own_server_may_be_read_every_quarter_of_an_hour(database: Database, now: datetime) -> None:
+    """The hour is Microsoft's."""
+    with database.write() as connection:
+        runs.request_sync(connection, OTHER, "manual", "a", now)
+        run = runs.claim_next(connection, now)
+        assert run is not None
+        runs.finish_run(connection, run.id, now, now)
+        quarter = timedelta(minutes=15)
+        assert runs.request_scheduled_sync(connection, OTHER, SECOND, now + quarter - SECOND) is None
+        assert runs.request_scheduled_sync(connection, OTHER, SECOND, now + quarter) is not None
+        assert runs.claim_next(connection, now + quarter) is not None

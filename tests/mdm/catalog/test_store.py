@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import zlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,11 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
 from mdm.catalog.metadata import EulaFile, MetadataError
 from mdm.catalog.store import (
     Delivery,
+    Stored,
     enqueue_needed,
     mark_needed,
     resolve_classifications,
@@ -45,12 +45,12 @@ def no_url(_file: EulaFile) -> str | None:
 
 
 @pytest.fixture
-def keep(now: datetime) -> Callable[..., frozenset[UpdateIdentity]]:
+def keep(now: datetime) -> Callable[..., Stored]:
     """Store documents at `now`."""
 
     def keep(
         connection: Connection, *documents: str, url_of: Callable[[EulaFile], str | None] = no_url
-    ) -> frozenset[UpdateIdentity]:
+    ) -> Stored:
         deliveries = [Delivery.of(document) for document in documents]
         return store_revisions(connection, deliveries, url_of=url_of, upstream_url=URL, now=now)
 
@@ -90,7 +90,7 @@ def test_a_revision_is_stored_with_all_that_hangs_on_it(
         requires=(B,),
     )
     with database.write() as connection:
-        assert keep(connection, text) == {UpdateIdentity(A, 200)}
+        assert keep(connection, text) == Stored(new=frozenset({UpdateIdentity(A, 200)}))
     with database.read() as connection:
         table = SQLModel.metadata.tables["update_revision"]
         row = connection.execute(select(table)).mappings().one()
@@ -110,11 +110,67 @@ def test_a_revision_is_stored_with_all_that_hangs_on_it(
 def test_storing_again_changes_nothing(database: Database, keep: Any, document: Callable[..., str]) -> None:
     """A revision is stored once, whatever is delivered later under its number."""
     with database.write() as connection:
-        assert keep(connection) == frozenset()
-        assert len(keep(connection, document(A, title="first"), document(A, title="first"))) == 1
-        assert keep(connection, document(A, title="second")) == frozenset()
+        assert keep(connection) == Stored()
+        assert len(keep(connection, document(A, title="first"), document(A, title="first")).new) == 1
+        assert keep(connection, document(A, title="second")) == Stored()
         assert rows(connection, "update_revision", "title") == [("first",)]
         assert stored_revisions(connection, [A, B]) == {A: {200}}
+
+
+def test_what_is_stored_is_told_apart(database: Database, keep: Any, document: Callable[..., str]) -> None:
+    """New updates, further revisions of known ones, and those by which an update has expired."""
+    with database.write() as connection:
+        assert keep(connection, document(A, 100), document(A, 101)).new == {
+            UpdateIdentity(A, 100),
+            UpdateIdentity(A, 101),
+        }
+        stored = keep(
+            connection,
+            document(A, 102, expired=True),
+            document(A, 50, expired=True),
+            document(B, 1, expired=True),
+        )
+        assert stored.new == {UpdateIdentity(B, 1)}
+        assert stored.revised == {UpdateIdentity(A, 102), UpdateIdentity(A, 50)}
+        assert stored.expired == {UpdateIdentity(A, 102), UpdateIdentity(B, 1)}
+        assert stored.identities == stored.new | stored.revised
+
+
+def test_texts_of_every_language_are_kept(
+    database: Database, keep: Any, document: Callable[..., str]
+) -> None:
+    """English with the revision itself, the others beside it, each once; one without title or description not."""
+
+    def text(language: str, title: str) -> str:
+        return f"<u:LocalizedProperties><u:Language>{language}</u:Language>{title}</u:LocalizedProperties>"
+
+    more = (
+        text("DE", "<u:Title>Ein Update</u:Title><u:Description>Behebt etwas.</u:Description>")
+        + text("de", "<u:Title>Noch eins</u:Title>")
+        + text("fr", "<u:Description>Corrige.</u:Description>")
+        + text("it", "")
+    )
+    written = document(A, title="An update").replace(
+        "</u:LocalizedPropertiesCollection>", f"{more}</u:LocalizedPropertiesCollection>"
+    )
+    with database.write() as connection:
+        keep(connection, written)
+        assert rows(connection, "update_revision", "language", "title") == [("en", "An update")]
+        assert rows(connection, "revision_text", "language", "title", "description") == [
+            ("de", "Ein Update", "Behebt etwas."),
+            ("fr", None, "Corrige."),
+        ]
+
+
+def test_the_database_itself_refuses_two_highest_revisions(
+    database: Database, keep: Any, document: Callable[..., str]
+) -> None:
+    """A defect cannot show an update twice."""
+    table = SQLModel.metadata.tables["update_revision"]
+    with database.write() as connection:
+        keep(connection, document(A, 100), document(A, 101))
+    with pytest.raises(IntegrityError), database.write() as connection:
+        connection.execute(table.update().values(is_latest=True))
 
 
 @pytest.mark.parametrize("order", [(1, 100, 200), (200, 100, 1), (100, 200, 1)])
@@ -199,65 +255,6 @@ def test_the_category_table_shows_the_highest_revision(
         assert rows(connection, "category", *columns) == [(101, "Product", "Windows", D)]
         keep(connection, category(102, "Windows 11"))
         assert rows(connection, "category", *columns) == [(102, None, "Windows 11", None)]
-
-
-# --- licences -------------------------------------------------------------------------------------------
-
-
-def urls(prefix: str) -> Callable[[EulaFile], str | None]:
-    """An upstream that has a URL for every file."""
-    return lambda file: f"{prefix}/{file.language}"
-
-
-def test_a_licence_and_its_texts_are_noted(
-    database: Database, keep: Any, document: Callable[..., str], now: datetime
-) -> None:
-    """One row for the licence whatever number of updates share it, one for each language."""
-    eula = (D, {"en": b"licence", "de": b"Lizenz"})
-    with database.write() as connection:
-        keep(connection, document(A, eula=eula), document(B, eula=eula), url_of=urls("http://x"))
-        assert rows(connection, "eula", "id", "first_seen_at") == [(D, now)]
-        assert rows(connection, "eula_text", "locale", "url", "text", "error") == [
-            ("de", "http://x/de", None, None),
-            ("en", "http://x/en", None, None),
-        ]
-
-
-def test_a_licence_without_files_or_urls_is_still_a_licence(
-    database: Database, keep: Any, document: Callable[..., str]
-) -> None:
-    """What has to be accepted is known even if its text cannot be had."""
-    with database.write() as connection:
-        keep(connection, document(A, eula=(C, {})), document(B, eula=(D, {"en": b"licence"})))
-        assert rows(connection, "eula", "id") == [(C,), (D,)]
-        assert rows(connection, "eula_text", "eula_id", "url", "error") == [
-            (D, None, "The upstream names no URL for this text.")
-        ]
-
-
-def test_until_a_text_is_fetched_the_newest_file_counts(
-    database: Database, keep: Any, document: Callable[..., str]
-) -> None:
-    """After that it stays: it is what people have accepted."""
-    text = SQLModel.metadata.tables["eula_text"]
-    with database.write() as connection:
-        keep(connection, document(A, eula=(D, {"en": b"first"})))
-        keep(connection, document(B, eula=(D, {"en": b"second"})), url_of=urls("http://x"))
-        held = (base64.b64encode(hashlib.sha1(b"second").digest()).decode(), "http://x/en", None)  # noqa: S324 - the protocol's digest
-        assert rows(connection, "eula_text", "file_sha1", "url", "error") == [held]
-        connection.execute(text.update().values(text="second"))
-        keep(connection, document(C, eula=(D, {"en": b"third"})), url_of=urls("http://y"))
-        assert rows(connection, "eula_text", "file_sha1", "url", "error") == [held]
-
-
-def test_a_text_for_one_country_has_a_locale_of_its_own(
-    database: Database, keep: Any, document: Callable[..., str]
-) -> None:
-    """GeoId becomes a private subtag, beside the text for the rest of the world."""
-    both = document(A, eula=(D, {"en": b"one", "de": b"two"}))
-    with database.write() as connection:
-        keep(connection, both.replace('Language="de"', 'Language="en" GeoId="DEU"'))
-        assert rows(connection, "eula_text", "locale") == [("en",), ("en-x-deu",)]
 
 
 # --- the queue ------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from mdm.catalog import runs
 from mdm.catalog.queries import get_update
 from mdm.catalog.store import enqueue_needed
 from mdm.catalog.sync import run_sync
+from mdm.catalog.upstreams import UpstreamChange, change_upstream, ensure_upstream, read_replica
 from mdm.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ def queue(bench: Any) -> dict[tuple[str, int], tuple[str, str | None]]:
     }
 
 
+def prove(bench: Any, document: Callable[..., str]) -> None:
+    """Let the upstream give something, so that what it refuses is not taken for an illness."""
+    bench.upstream.add(document(D, 1, update_type="Detectoid"), listed=True)
+
+
 def operations(upstream: Any) -> list[str]:
     """What was called, in order."""
     return [name for name, _ in upstream.calls]
@@ -67,8 +73,8 @@ def operations(upstream: Any) -> list[str]:
 
 def remembered(bench: Any) -> tuple[str | None, str | None]:
     """Config and category anchor."""
-    (row,) = bench.rows("upstream")
-    return row["config_anchor"], row["category_anchor"]
+    anchors = {row["list"]: row["anchor"] for row in bench.rows("upstream_anchor")}
+    return anchors.get("config"), anchors.get("categories")
 
 
 def test_a_run_fetches_categories_updates_and_licences(
@@ -165,8 +171,8 @@ def test_an_upstream_that_gives_nothing_of_its_list_fails_the_run(sqlite_bench: 
     upstream = sqlite_bench.upstream
     upstream.listed = [(f"{number:08x}-0000-4000-8000-000000000000", 1) for number in range(300)]
     run = sqlite_bench.sync()
-    assert (run.state, run.error) == ("failed", "the upstream lists categories and gives none of them")
-    assert len(upstream.asked("GetUpdateData")) < 200
+    assert (run.state, run.error) == ("failed", "the upstream gives nothing of what it lists")
+    assert len(upstream.asked("GetUpdateData")) < 50
 
 
 def test_batches_keep_to_the_upstreams_limit(sqlite_bench: Any, document: Callable[..., str]) -> None:
@@ -222,6 +228,7 @@ def test_a_manual_run_asks_for_everything_that_is_missing(
     sqlite_bench: Any, document: Callable[..., str]
 ) -> None:
     """Whoever starts one wants an answer now."""
+    prove(sqlite_bench, document)
     need(sqlite_bench, (A, 200))
     assert sqlite_bench.sync().not_offered == 1
     sqlite_bench.upstream.add(document(A, 200))
@@ -301,9 +308,10 @@ def test_what_was_stored_meanwhile_is_settled_without_a_call(
     ],
 )
 def test_a_stand_in_that_cannot_be_had_is_told_apart(
-    sqlite_bench: Any, stand_in: str | None, state: str, reason: str
+    sqlite_bench: Any, document: Callable[..., str], stand_in: str | None, state: str, reason: str
 ) -> None:
     """Named but not offered, or offered but unreadable."""
+    prove(sqlite_bench, document)
     sqlite_bench.upstream.related[A] = [(A, 203)]
     if stand_in is not None:
         sqlite_bench.upstream.updates[A, 203] = stand_in
@@ -315,8 +323,11 @@ def test_a_stand_in_that_cannot_be_had_is_told_apart(
     assert reason in error
 
 
-def test_an_unusable_answer_about_relatives_is_no_relative(sqlite_bench: Any) -> None:
+def test_an_unusable_answer_about_relatives_is_no_relative(
+    sqlite_bench: Any, document: Callable[..., str]
+) -> None:
     """Old servers do not know the call; the update is then simply not offered."""
+    prove(sqlite_bench, document)
     sqlite_bench.upstream.related[A] = [("not a guid", 1)]
     sqlite_bench.upstream.related[B] = [(B, 200)]
     need(sqlite_bench, (A, 0), (B, 200))
@@ -542,3 +553,219 @@ def test_a_database_that_is_down_ends_the_attempt(sqlite_bench: Any) -> None:
     with pytest.raises(Unavailable):
         sqlite_bench.sync(should_stop=down)
     assert [row["state"] for row in sqlite_bench.rows("sync_run")] == ["running"]
+
+
+def test_a_cancelled_run_ends_after_the_call_it_is_in(
+    sqlite_bench: Any, list_categories: Callable[[Any], None]
+) -> None:
+    """What that call brought is not lost; no other call is made."""
+    list_categories(sqlite_bench.upstream)
+    run = sqlite_bench.claim()
+
+    def cancel(operation: str) -> None:
+        if operation == "GetConfigData":
+            with sqlite_bench.database.write() as connection:
+                runs.cancel_run(connection, run.id, sqlite_bench.clock())
+
+    sqlite_bench.upstream.before = cancel
+    ended = run_sync(sqlite_bench.database, sqlite_bench.client(), run, clock=sqlite_bench.clock)
+    assert (ended.state, ended.error) == ("cancelled", "Somebody cancelled it.")
+    assert operations(sqlite_bench.upstream)[-1] == "GetConfigData"
+    assert remembered(sqlite_bench) == ("config 1", None)
+    assert sqlite_bench.sync().state == "succeeded"
+
+
+def test_a_long_call_does_not_delay_a_cancel_beyond_it(
+    sqlite_bench: Any, document: Callable[..., str]
+) -> None:
+    """The flag is looked at before every attempt once ten seconds have gone."""
+    run = sqlite_bench.claim()
+
+    def cancel(operation: str) -> None:
+        if operation == "GetRelatedRevisionsForUpdates":
+            sqlite_bench.clock.now += timedelta(seconds=11)
+            with sqlite_bench.database.write() as connection:
+                runs.cancel_run(connection, run.id, sqlite_bench.clock())
+
+    sqlite_bench.upstream.before = cancel
+    need(sqlite_bench, (A, 0), (B, 0), (C, 0))
+    ended = run_sync(sqlite_bench.database, sqlite_bench.client(), run, clock=sqlite_bench.clock)
+    assert ended.state == "cancelled"
+    assert len(sqlite_bench.upstream.asked("GetRelatedRevisionsForUpdates")) == 1
+
+
+def test_the_log_of_a_run_names_its_phases(sqlite_bench: Any) -> None:
+    """As sync consoles do."""
+    run = sqlite_bench.sync()
+    log = [(row["kind"], row["phase"]) for row in sqlite_bench.rows("sync_event", "seq")]
+    phases = ["cookie", "config", "categories", "needed", "eulas"]
+    assert log == [("started", None), *(("in_progress", phase) for phase in phases), ("done", "eulas")]
+    assert {row["run_id"] for row in sqlite_bench.rows("sync_event")} == {run.id}
+
+
+# --- one unknown update, or an ill upstream -------------------------------------------------------------
+
+
+def test_an_ill_upstream_does_not_deny_an_update(sqlite_bench: Any, document: Callable[..., str]) -> None:
+    """A fault without a reason is a failure with a short retry, unless the upstream gives other things."""
+    need(sqlite_bench, (A, 200))
+    run = sqlite_bench.sync()
+    assert (run.state, run.not_offered, run.failed) == ("succeeded", 0, 1)
+    state, error = queue(sqlite_bench)[A, 200]
+    assert state == "failed"
+    assert error is not None
+    assert "gave nothing else" in error
+    sqlite_bench.clock.now += timedelta(hours=1, seconds=1)
+    prove(sqlite_bench, document)
+    sqlite_bench.upstream.anchor = "anchor 2"
+    assert sqlite_bench.sync("schedule").not_offered == 1
+
+
+def test_what_was_given_before_is_the_control(sqlite_bench: Any, document: Callable[..., str]) -> None:
+    """A later run with one unknown update only: the upstream is asked for what it has given once."""
+    prove(sqlite_bench, document)
+    sqlite_bench.sync()
+    need(sqlite_bench, (A, 200))
+    assert sqlite_bench.sync().not_offered == 1
+    assert sqlite_bench.upstream.asked_ids()[-1] == (D, 1)
+    need(sqlite_bench, (B, 200))
+    del sqlite_bench.upstream.updates[D, 1]
+    assert sqlite_bench.sync().failed == 2
+
+
+def test_an_ill_upstream_is_not_asked_for_everything_one_by_one(sqlite_bench: Any) -> None:
+    """Ten updates in vain are enough for one run."""
+    need(sqlite_bench, *((f"{number:08x}-0000-4000-8000-000000000000", 0) for number in range(40)))
+    assert sqlite_bench.sync().failed == 40
+    assert len(sqlite_bench.upstream.asked("GetRelatedRevisionsForUpdates")) == 10
+
+
+def test_a_lower_revision_is_found_by_trying(sqlite_bench: Any, document: Callable[..., str]) -> None:
+    """Where the upstream knows no relatives: downwards within the hundred."""
+    sqlite_bench.upstream.add(document(A, 203))
+    sqlite_bench.upstream.add(document(B, 200))
+    need(sqlite_bench, (A, 205), (B, 0))
+    assert sqlite_bench.sync().fetched == 2
+    assert queue(sqlite_bench)[A, 205] == ("synced", "Revision 205 is not offered; revision 203 stands in.")
+    assert queue(sqlite_bench)[B, 0] == ("synced", None)
+
+
+def test_a_known_definition_update_is_not_asked_for_again(
+    sqlite_bench: Any, document: Callable[..., str]
+) -> None:
+    """Microsoft asks device managers to leave them out."""
+    definitions = "e0789628-ce08-4437-be74-2495b842f43b"
+    sqlite_bench.upstream.add(
+        document(definitions, 1, update_type="Category", category_type="UpdateClassification"), listed=True
+    )
+    sqlite_bench.upstream.add(document(A, 200, categories=(definitions,)))
+    need(sqlite_bench, (A, 200))
+    sqlite_bench.sync()
+    sqlite_bench.upstream.add(document(A, 201, categories=(definitions,)))
+    need(sqlite_bench, (A, 201))
+    sqlite_bench.upstream.calls.clear()
+    assert sqlite_bench.sync().fetched == 1
+    assert sqlite_bench.upstream.asked_ids() == []
+    assert queue(sqlite_bench)[A, 201] == ("synced", "Revision 201 is not offered; revision 200 stands in.")
+
+
+def test_with_several_upstreams_the_next_is_asked(sqlite_bench: Any, document: Callable[..., str]) -> None:
+    """What one lacks stays queued for the others."""
+    prove(sqlite_bench, document)
+    need(sqlite_bench, (A, 200))
+    sqlite_bench.sync(upstreams=["http://another.example"])
+    assert queue(sqlite_bench)[A, 200] == ("queued", None)
+    (answer,) = sqlite_bench.rows("needed_answer")
+    assert (answer["upstream_url"], answer["state"]) == (sqlite_bench.upstream.url, "not_offered")
+
+
+# --- replicas -------------------------------------------------------------------------------------------
+
+ALL_COMPUTERS = "a0a08746-4dbe-4a37-9adf-9e7652c0b421"
+GONE = "b73ca6ed-5727-47f3-84de-015e03f6a88a"
+
+
+def deployment(guid: str, group: str, action: int = 0) -> str:
+    """One ServerSyncDeployment of A."""
+    return (
+        f"<ServerSyncDeployment><UpdateId>{A}</UpdateId><RevisionNumber>200</RevisionNumber><Action>{action}</Action>"
+        "<Deadline>9999-12-31T23:59:59.9999999</Deadline><IsAssigned>true</IsAssigned>"
+        f"<GoLiveTime>2026-11-10T00:00:00</GoLiveTime><DeploymentGuid>{guid}</DeploymentGuid>"
+        f"<TargetGroupId>{group}</TargetGroupId><DownloadPriority>2</DownloadPriority></ServerSyncDeployment>"
+    )
+
+
+def result(anchor: str, groups: tuple[str, ...], deployments: str, dead: tuple[str, ...] = ()) -> str:
+    """The members of GetDeployments' result."""
+    listed = "".join(
+        f"<ServerSyncTargetGroup><TargetGroupID>{each}</TargetGroupID>"
+        "<ParentGroupId>00000000-0000-0000-0000-000000000000</ParentGroupId><Name>All</Name>"
+        "<IsBuiltin>true</IsBuiltin></ServerSyncTargetGroup>"
+        for each in groups
+    )
+    gone = "".join(f"<guid>{each}</guid>" for each in dead)
+    return (
+        f"<Anchor>{anchor}</Anchor><Groups>{listed}</Groups><Deployments>{deployments}</Deployments>"
+        f"<DeadDeployments>{gone}</DeadDeployments><HiddenUpdates><guid>{B}</guid></HiddenUpdates><AcceptedEulas />"
+    )
+
+
+def test_a_replica_follows_its_upstreams_administrators(
+    bench: Any, list_categories: Callable[[Any], None]
+) -> None:
+    """Groups come whole, deployments as changes; with a group its deployments go."""
+    list_categories(bench.upstream)
+    with bench.database.write() as connection:
+        ensure_upstream(connection, bench.upstream.url)
+        change_upstream(connection, bench.upstream.url, bench.upstream.url, UpstreamChange(replica=True))
+    bench.upstream.deployments = result(
+        "d 1", (ALL_COMPUTERS, GONE), deployment(C, ALL_COMPUTERS) + deployment(D, GONE)
+    )
+    assert bench.sync().state == "succeeded"
+    bench.upstream.deployments = result("d 2", (ALL_COMPUTERS,), deployment(E, ALL_COMPUTERS, 3), (C,))
+    assert bench.sync().state == "succeeded"
+    first, second = bench.upstream.asked("GetDeployments")
+    assert "<syncAnchor>anchor 1</syncAnchor>" in first
+    assert "deploymentAnchor" not in first
+    assert "<deploymentAnchor>d 1</deploymentAnchor>" in second
+    with bench.database.read() as connection:
+        replica = read_replica(connection, bench.upstream.url)
+    assert replica is not None
+    assert [group["name"] for group in replica.groups] == ["All"]
+    assert {key: value["action"] for key, value in replica.deployments.items()} == {E: 3}
+    assert (replica.hidden_updates, replica.accepted_eulas) == ([B], [])
+
+
+def test_deployments_wait_for_a_list(sqlite_bench: Any) -> None:
+    """They speak of what it names, and its anchor has to be sent."""
+    with sqlite_bench.database.write() as connection:
+        ensure_upstream(connection, sqlite_bench.upstream.url)
+        change = UpstreamChange(replica=True)
+        change_upstream(connection, sqlite_bench.upstream.url, sqlite_bench.upstream.url, change)
+    sqlite_bench.upstream.listed = [(A, 1)]
+    assert sqlite_bench.sync().state == "succeeded"
+    assert sqlite_bench.upstream.asked("GetDeployments") == []
+
+
+def test_the_upstream_is_asked_to_fetch_a_licence_it_lacks(
+    sqlite_bench: Any, document: Callable[..., str]
+) -> None:
+    """DownloadFiles for content of its own that is not there; the next run finds it."""
+    upstream = sqlite_bench.upstream
+    upstream.add(document(A, 200, eula=(EULA, {"en": LICENCE})))
+    need(sqlite_bench, (A, 200))
+    sqlite_bench.sync()
+    (text,) = sqlite_bench.rows("eula_text")
+    assert text["error"].endswith("answered HTTP 404; the upstream was asked to fetch the file")
+    (body,) = upstream.asked("DownloadFiles")
+    assert f"<base64Binary>{text['file_sha1']}</base64Binary>" in body
+    upstream.files[text["url"].removeprefix(upstream.url)] = LICENCE
+    assert sqlite_bench.sync().eula_texts == 1
+    upstream.files.clear()
+    upstream.faults = [("DownloadFiles", "FileDigestsMissing")]
+    upstream.add(document(B, 200, eula=(C, {"en": b"other"})))
+    need(sqlite_bench, (B, 200))
+    sqlite_bench.sync()
+    errors = [row["error"] for row in sqlite_bench.rows("eula_text") if row["error"]]
+    assert len(errors) == 1
+    assert errors[0].endswith("answered HTTP 404")

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from mdm.catalog import runs
 from mdm.catalog.store import enqueue_needed
+from mdm.catalog.upstreams import UpstreamChange, add_upstream, change_upstream
 from mdm.catalog.worker import SyncWorker, account_name
 from mdm.errors import Unavailable
 from mdm.settings import load_settings
@@ -33,7 +34,10 @@ def make_worker(data_dir: Path) -> Iterator[Callable[..., SyncWorker]]:
 
     def make(bench: Any, **options: Any) -> SyncWorker:
         upstream_url = options.pop("upstream_url", bench.upstream.url)
-        settings = load_settings(data_dir=data_dir, upstream_url=upstream_url, sync_interval_minutes=90)
+        ca_file = options.pop("ca_file", None)
+        settings = load_settings(
+            data_dir=data_dir, upstream_url=upstream_url, sync_interval_minutes=90, upstream_ca_file=ca_file
+        )
         given = {"patience": NO_PAUSE, "poll_seconds": 0.02, **options}
         made.append(SyncWorker(bench.database, settings, bench.clock, **given))
         return made[-1]
@@ -78,7 +82,7 @@ def test_the_first_schedule_is_due_at_once_and_the_next_after_the_interval(
     assert second.id != first.id
 
 
-def test_a_failed_run_waits_for_the_next_schedule(
+def test_a_failed_run_is_tried_again_after_an_hour(
     sqlite_bench: Any, make_worker: Callable[..., SyncWorker]
 ) -> None:
     """It is not repeated at once, and says why it failed."""
@@ -94,7 +98,7 @@ def test_a_failed_run_waits_for_the_next_schedule(
     assert line["error"] == run.error
     assert worker.run_pending() is None
     sqlite_bench.upstream.broken = set()
-    sqlite_bench.clock.now += timedelta(minutes=90)
+    sqlite_bench.clock.now += timedelta(minutes=60)
     retried = worker.run_pending()
     assert retried is not None
     assert retried.state == "succeeded"
@@ -280,3 +284,85 @@ def test_the_account_name_is_a_host_name(
     """An upstream refuses any other signs."""
     monkeypatch.setattr("socket.gethostname", lambda: host)
     assert account_name(public_url) == name
+
+
+def test_upstreams_of_the_list_are_scheduled_by_their_own_intervals(
+    sqlite_bench: Any, make_worker: Callable[..., SyncWorker]
+) -> None:
+    """Enabled ones only, in their order."""
+    other = "http://127.0.0.1:9"
+    with sqlite_bench.database.write() as connection:
+        for url, change in (
+            (sqlite_bench.upstream.url, UpstreamChange(interval_minutes=15)),
+            (other, UpstreamChange(enabled=False)),
+        ):
+            add_upstream(connection, None, url, change)
+    worker = make_worker(sqlite_bench, upstream_url=None)
+    first = worker.run_pending()
+    assert first is not None
+    assert first.upstream_url == sqlite_bench.upstream.url
+    assert worker.run_pending() is None
+    sqlite_bench.clock.now += timedelta(minutes=15)
+    assert worker.run_pending() is not None
+    with sqlite_bench.database.write() as connection:
+        change_upstream(connection, None, other, UpstreamChange(enabled=True))
+    failed = worker.run_pending()
+    assert failed is not None
+    assert (failed.upstream_url, failed.state) == (other, "failed")
+
+
+def test_what_one_upstream_lacks_another_may_have(
+    sqlite_bench: Any, make_worker: Callable[..., SyncWorker], document: Callable[..., str]
+) -> None:
+    """The first is ill; the device's update comes from the second, and its queue says synced."""
+    sqlite_bench.upstream.add(document(A, 200))
+    with sqlite_bench.database.write() as connection:
+        add_upstream(connection, None, "http://127.0.0.1:9", UpstreamChange(position=0))
+        add_upstream(connection, None, sqlite_bench.upstream.url, UpstreamChange(position=1))
+        enqueue_needed(connection, [(A, 200)], sqlite_bench.clock())
+    worker = make_worker(sqlite_bench, upstream_url=None)
+    ended = [worker.run_pending(), worker.run_pending()]
+    assert [run.state for run in ended if run is not None] == ["failed", "succeeded"]
+    assert [row["state"] for row in sqlite_bench.rows("needed_revision")] == ["synced"]
+
+
+def test_what_depends_on_the_catalogue_follows_a_sync(
+    sqlite_bench: Any, make_worker: Callable[..., SyncWorker]
+) -> None:
+    """Only one that succeeded."""
+    seen: list[str] = []
+    worker = make_worker(sqlite_bench, after_sync=lambda run: seen.append(run.id))
+    run = worker.run_pending()
+    assert run is not None
+    assert seen == [run.id]
+    sqlite_bench.upstream.broken = {"GetAuthConfig"}
+    ask(sqlite_bench)
+    worker.run_pending()
+    assert seen == [run.id]
+
+
+def test_authorities_that_cannot_be_read_fail_the_run(
+    sqlite_bench: Any, make_worker: Callable[..., SyncWorker], tmp_path: Path
+) -> None:
+    """With the file's name; it is tried again like any failure."""
+    run = make_worker(sqlite_bench, ca_file=tmp_path / "none.pem").run_pending()
+    assert run is not None
+    assert run.state == "failed"
+    assert run.error is not None
+    assert "none.pem" in run.error
+    assert run.retry_at == sqlite_bench.clock() + timedelta(hours=1)
+
+
+def test_old_runs_are_forgotten(sqlite_bench: Any, make_worker: Callable[..., SyncWorker]) -> None:
+    """After ninety days."""
+    worker = make_worker(sqlite_bench)
+    worker.run_pending()
+    sqlite_bench.clock.now += timedelta(days=89)
+    worker.run_pending()
+    assert len(sqlite_bench.rows("sync_run")) == 2
+    sqlite_bench.clock.now += timedelta(days=2)
+    worker.run_pending()
+    assert len(sqlite_bench.rows("sync_run")) == 2
+    assert {row["run_id"] for row in sqlite_bench.rows("sync_event")} == {
+        row["id"] for row in sqlite_bench.rows("sync_run")
+    }

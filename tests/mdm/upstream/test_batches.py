@@ -62,6 +62,7 @@ def fetch(
     return BatchResult(
         tuple(record for result in results for record in result.found),
         tuple(each for result in results for each in result.not_offered),
+        tuple(each for result in results for each in result.refused),
         tuple(each for result in results for each in result.failed),
         tuple(url for result in results for url in result.file_urls),
     )
@@ -109,9 +110,20 @@ def test_an_anonymous_fault_is_halved_to_the_culprit() -> None:
     """A WSUS names nobody: one unknown in a hundred costs fifteen calls."""
     upstream = Upstream(unknown=frozenset({MANY[37]}))
     result = fetch(upstream, MANY)
-    assert result.not_offered == (MANY[37],)
+    assert (result.not_offered, result.refused) == ((), (MANY[37],))
     assert found(result) == set(MANY) - {MANY[37]}
     assert len(upstream.calls) <= 15
+
+
+def test_an_upstream_that_refuses_everything_is_left_alone() -> None:
+    """After ten refusals, if it has given nothing at all; one that has given something is asked to the end."""
+    ill = Upstream(unknown=frozenset(MANY))
+    with pytest.raises(InvalidAnswer, match="gives nothing of what it lists"):
+        list(fetch_in_batches(ill, MANY, 20, breaker=10))
+    assert len(ill.calls) <= 30
+    well = Upstream(unknown=frozenset(MANY[1:]))
+    results = list(fetch_in_batches(well, MANY, 20, breaker=10))
+    assert sum(len(result.refused) for result in results) == 99
 
 
 def test_a_server_that_names_others_each_time_is_halved() -> None:
@@ -216,9 +228,9 @@ def test_every_identity_ends_in_exactly_one_place(
     """Whatever is unknown and however short the answers, nothing is lost and nothing told twice."""
     upstream = Upstream(unknown=unknown, named=named, answers=answers)
     result = fetch(upstream, MANY, batch_size)
-    places = [record.identity for record in result.found] + list(result.not_offered)
+    places = [record.identity for record in result.found] + list(result.not_offered) + list(result.refused)
     assert sorted(places) == sorted(MANY)
-    assert set(result.not_offered) == unknown
+    assert set(result.not_offered) | set(result.refused) == unknown
     assert result.failed == ()
 
 

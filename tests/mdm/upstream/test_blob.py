@@ -5,15 +5,20 @@ from __future__ import annotations
 import base64
 import contextlib
 import struct
+import tempfile
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdm.lab.cabinet import pack_blob, pack_member
-from mdm.upstream.blob import decode_cabinet, document_of
+from mdm.upstream.blob import MAX_BLOB_BYTES, BlobReader
 from mdm.upstream.errors import BlobError
 from mdm.upstream.messages import UpdateIdentity, UpdateRecord
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IDENTITY = UpdateIdentity("dd78b8a1-0b20-45c1-add6-4da72e9364cf", 202)
 TEXT = '<upd:Update title="Ünïcode €"/>'
@@ -22,6 +27,18 @@ TEXT = '<upd:Update title="Ünïcode €"/>'
 def record(text: str | None = None, cabinet: bytes | None = None) -> UpdateRecord:
     """A record with the blobs given."""
     return UpdateRecord(IDENTITY, text, base64.b64encode(cabinet).decode() if cabinet is not None else None)
+
+
+def document_of(record: UpdateRecord) -> str:
+    """The whole document of a record."""
+    with BlobReader() as blobs:
+        return b"".join(blobs.document_of(record)).decode()
+
+
+def decode_cabinet(cabinet: bytes, max_bytes: int = MAX_BLOB_BYTES) -> str:
+    """The whole text of a cabinet."""
+    with BlobReader(max_bytes=max_bytes) as blobs:
+        return b"".join(blobs.decode_cabinet(cabinet)).decode()
 
 
 def test_a_plain_blob_is_its_own_document() -> None:
@@ -103,3 +120,37 @@ def test_a_damaged_cabinet_is_a_blob_error_or_a_text(noise: bytes, at: int) -> N
     data[at : at + len(noise)] = noise
     with contextlib.suppress(BlobError):
         decode_cabinet(bytes(data))
+
+
+@pytest.mark.parametrize("sign", ["€", "\U0001f4a9"])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_long_document_comes_in_pieces(sign: str, *, compressed: bool) -> None:
+    """No piece is long, and no sign is lost where one piece ends and the next begins."""
+    text = "x" + sign * 600_001
+    with BlobReader() as blobs:
+        pieces = list(blobs.document_of(record(cabinet=pack_blob(text)) if compressed else record(text)))
+    assert len(pieces) > 2
+    assert max(map(len, pieces)) <= 4 * 256 * 1024
+    assert b"".join(pieces).decode() == text
+
+
+def test_documents_are_decoded_one_after_the_other() -> None:
+    """A reader is used for all documents of an answer, and what one leaves behind is not in the next."""
+    texts = [TEXT * 3, TEXT, "", TEXT * 2]
+    with BlobReader() as blobs:
+        assert [b"".join(blobs.decode_cabinet(pack_blob(text))).decode() for text in texts] == texts
+        begun = blobs.decode_cabinet(pack_blob(TEXT))
+        with pytest.raises(BlobError):
+            list(blobs.decode_cabinet(pack_blob(TEXT)[:-3]))
+        assert b"".join(begun).decode() == TEXT
+
+
+def test_nothing_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was decoded goes with the reader, a damaged cabinet's beginning too."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with BlobReader() as blobs:
+        assert len(list(tmp_path.iterdir())) == 1
+        assert next(blobs.decode_cabinet(pack_blob(TEXT)))
+        with pytest.raises(BlobError):
+            list(blobs.decode_cabinet(pack_blob(TEXT)[:-3]))
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,15 @@ import pytest
 
 from mdm.upstream.client import UpstreamClient
 from mdm.upstream.errors import AnswerTooLarge, ContentMismatch, InvalidAnswer, SoapFault
-from mdm.upstream.messages import RevisionFilter, UpdateIdentity
+from mdm.upstream.messages import (
+    DecryptionKey,
+    DriverFilter,
+    DriverIdList,
+    DriverSet,
+    RevisionFilter,
+    TargetGroup,
+    UpdateIdentity,
+)
 from mdm.upstream.transport import Patience
 
 if TYPE_CHECKING:
@@ -61,6 +70,26 @@ class Upstream:
             "GetUpdateData": "<updates><ServerSyncUpdateData><Id>"
             f"<UpdateID>{ONE.update_id}</UpdateID><RevisionNumber>202</RevisionNumber></Id>"
             "<XmlUpdateBlob>x</XmlUpdateBlob></ServerSyncUpdateData></updates>",
+            "GetDriverIdList": f"<NewRevisions><UpdateIdentity><UpdateID>{ONE.update_id}</UpdateID>"
+            f"<RevisionNumber>1</RevisionNumber></UpdateIdentity></NewRevisions><NewDriverSets><guid>{ACCOUNT}</guid>"
+            f"</NewDriverSets><RemovedDriverSets><guid>{ONE.update_id}</guid></RemovedDriverSets>",
+            "GetDriverSetData": "<DriverSets>"
+            + "".join(
+                f"<ServerSyncDriverSetData><DriverSetId>{guid}</DriverSetId><DriverSetXml> &lt;x/&gt; </DriverSetXml>"
+                "</ServerSyncDriverSetData>"
+                for guid in re.findall("<guid>([^<]*)</guid>", call.body.decode())
+            )
+            + "</DriverSets>",
+            "GetUpdateDecryptionData": "<UpdateFileDecryptionData><ServerSyncUpdateFileDecryption><UpdateId>"
+            f"<UpdateID>{ONE.update_id}</UpdateID><RevisionNumber>202</RevisionNumber></UpdateId><FileDecryptionData>"
+            "<ServerSyncFileDecryption><FileDigest>AAEC</FileDigest><DecryptionKey>QUFB</DecryptionKey>"
+            "</ServerSyncFileDecryption><ServerSyncFileDecryption><FileDigest>AAED</FileDigest>"
+            "</ServerSyncFileDecryption></FileDecryptionData></ServerSyncUpdateFileDecryption></UpdateFileDecryptionData>",
+            "GetDeployments": "<Anchor>d</Anchor><Groups><ServerSyncTargetGroup>"
+            f"<TargetGroupID>{ACCOUNT}</TargetGroupID><ParentGroupId>{ONE.update_id}</ParentGroupId><Name>Ring</Name>"
+            "<IsBuiltin>false</IsBuiltin></ServerSyncTargetGroup></Groups><Deployments /><DeadDeployments>"
+            f"<guid>{ACCOUNT}</guid></DeadDeployments><HiddenUpdates /><AcceptedEulas />",
+            "DownloadFiles": "",
             "GetRelatedRevisionsForUpdates": f"<UpdateIdentity><UpdateID>{ONE.update_id}</UpdateID>"
             "<RevisionNumber>203</RevisionNumber></UpdateIdentity>",
         }[operation]
@@ -252,6 +281,52 @@ def test_a_client_needs_a_web_url(http: httpx2.Client, clock: Clock, url: str) -
     """Said when the client is made, not at the first call."""
     with pytest.raises(InvalidAnswer):
         UpstreamClient(url, "a", ACCOUNT, http, now=clock)
+
+
+# --- what few upstreams have -----------------------------------------------------------------------------
+
+
+def test_drivers_are_listed_and_their_sets_read(client: UpstreamClient) -> None:
+    """The anchor may be missing in a full list; a set's document is kept exactly."""
+    listed = client.get_driver_id_list(DriverFilter(pnp_ids=(("PCI", False),)))
+    assert listed == DriverIdList(None, (UpdateIdentity(ONE.update_id, 1),), (ACCOUNT,), (ONE.update_id,))
+    (driver_set,) = client.get_driver_set_data(listed.new_driver_sets)
+    assert driver_set == DriverSet(ACCOUNT, " <x/> ")
+
+
+def test_too_many_driver_sets_are_asked_for_in_halves(
+    server: Any, client: UpstreamClient, upstream: Upstream
+) -> None:
+    """Down to one; what is too many even then is passed on."""
+    upstream.faults = [("GetDriverSetData", "TooManyIds")]
+    found = client.get_driver_set_data([ACCOUNT, ONE.update_id])
+    assert [each.driver_set_id for each in found] == [ACCOUNT, ONE.update_id]
+    upstream.faults = [("GetDriverSetData", "TooManyIds")]
+    with pytest.raises(SoapFault, match="TooManyIds"):
+        client.get_driver_set_data([ACCOUNT])
+
+
+def test_keys_of_encrypted_files(client: UpstreamClient) -> None:
+    """One per file; a file may need none. A key does not show in a repr."""
+    keys = client.get_update_decryption_data([ONE])
+    assert keys == (DecryptionKey(ONE, "AAEC", "QUFB"), DecryptionKey(ONE, "AAED", None))
+    assert "QUFB" not in repr(keys)
+
+
+def test_deployments_of_the_upstream(client: UpstreamClient) -> None:
+    """Groups with their parents, and what is gone."""
+    result = client.get_deployments("s")
+    assert result.groups == (TargetGroup(ACCOUNT, ONE.update_id, "Ring", builtin=False),)
+    assert (result.anchor, result.deployments, result.dead_deployments) == ("d", (), (ACCOUNT,))
+
+
+def test_files_are_asked_for_one_at_a_time(server: Any, client: UpstreamClient, upstream: Upstream) -> None:
+    """As Windows does; a digest the upstream does not know is a fault."""
+    client.download_files(["AAEC", "AAED"])
+    assert [call.operation for call in server.calls].count("DownloadFiles") == 2
+    upstream.faults = [("DownloadFiles", "FileDigestsMissing")]
+    with pytest.raises(SoapFault, match="FileDigestsMissing"):
+        client.download_files(["AAEC"])
 
 
 # --- content --------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mdm.upstream import requests
-from mdm.upstream.messages import AuthorizationCookie, Cookie, RevisionFilter, UpdateIdentity
+from mdm.upstream.messages import AuthorizationCookie, Cookie, DriverFilter, RevisionFilter, UpdateIdentity
 
 SD = "http://www.microsoft.com/SoftwareDistribution"
 DA = "http://www.microsoft.com/SoftwareDistribution/Server/DssAuthWebService"
@@ -97,6 +97,51 @@ CASES = [
         "GetRelatedRevisionsForUpdates",
         f"{IN_XML}<updateIDs><guid>dd78b8a1-0b20-45c1-add6-4da72e9364cf</guid></updateIDs>",
     ),
+    (
+        requests.get_revision_id_list(
+            COOKIE, RevisionFilter(get_config=False, languages=((1033, True), (1031, False)))
+        ),
+        SD,
+        "GetRevisionIdList",
+        (
+            f"{IN_XML}<filter><GetConfig>false</GetConfig><Get63LanguageOnly>false</Get63LanguageOnly><Languages>"
+            "<LanguageAndDelta><Id>1033</Id><Delta>true</Delta></LanguageAndDelta>"
+            "<LanguageAndDelta><Id>1031</Id><Delta>false</Delta></LanguageAndDelta></Languages></filter>"
+        ),
+    ),
+    (
+        requests.get_driver_set_data(COOKIE, [ONE.update_id]),
+        SD,
+        "GetDriverSetData",
+        f"{IN_XML}<driverSets><guid>{ONE.update_id}</guid></driverSets>",
+    ),
+    (
+        requests.get_update_decryption_data(COOKIE, [ONE]),
+        SD,
+        "GetUpdateDecryptionData",
+        (
+            f"{IN_XML}<updateIds><UpdateIdentity><UpdateID>{ONE.update_id}</UpdateID>"
+            "<RevisionNumber>202</RevisionNumber></UpdateIdentity></updateIds>"
+        ),
+    ),
+    (
+        requests.get_deployments(COOKIE, "s", "d"),
+        SD,
+        "GetDeployments",
+        f"{IN_XML}<deploymentAnchor>d</deploymentAnchor><syncAnchor>s</syncAnchor>",
+    ),
+    (
+        requests.get_deployments(COOKIE, "s"),
+        SD,
+        "GetDeployments",
+        f"{IN_XML}<syncAnchor>s</syncAnchor>",
+    ),
+    (
+        requests.download_files(COOKIE, ["h/W9"]),
+        SD,
+        "DownloadFiles",
+        f"{IN_XML}<fileDigestList><base64Binary>h/W9</base64Binary></fileDigestList>",
+    ),
 ]
 
 
@@ -126,7 +171,24 @@ def test_the_soapaction_is_quoted(
     }
 
 
-def test_no_request_names_a_dss_protocol_version() -> None:
+@pytest.mark.parametrize("anchor", ["a 1", None])
+def test_a_driver_filter_has_all_its_arrays(anchor: str | None) -> None:
+    """DssProtocolVersion must be there and is empty; an empty Categories means any operating system."""
+    request = requests.get_driver_id_list(
+        COOKIE,
+        DriverFilter(
+            anchor, computer_ids=((ONE.update_id, False),), pnp_ids=(("PCI\\VEN_8086&DEV_1", True),)
+        ),
+    )
+    held = f"<Anchor>{anchor}</Anchor>" if anchor else ""
+    assert (
+        f"<filter><DssProtocolVersion/>{held}<Categories/><ComputerIds><IdAndDelta><Id>{ONE.update_id}</Id>"
+        "<Delta>false</Delta></IdAndDelta></ComputerIds><PnpHardwareIds><HardwareIdAndDelta>"
+        "<Id>PCI\\VEN_8086&amp;DEV_1</Id><Delta>true</Delta></HardwareIdAndDelta></PnpHardwareIds></filter>"
+    ) in request.body.decode()
+
+
+def test_no_revision_list_request_names_a_dss_protocol_version() -> None:
     """MS-WSUSSS 3.1.4.5 forbids it."""
     assert not [case for case in CASES if b"DssProtocolVersion" in case[0].body]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from mdm.upstream.transport import Patience, Transport, open_http_client, origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 CALL = requests.get_auth_config()
 
@@ -230,3 +233,27 @@ def test_the_products_client_reaches_loopback_past_any_proxy(
     with open_http_client() as http:
         assert Transport(http, Patience(tries=1)).get(server.url, max_bytes=10) == b"answer"
     assert server.calls[0].headers["User-Agent"].startswith("csp-bridge/")
+
+
+def test_a_file_of_authorities_is_trusted_besides_the_systems(tmp_path: Path) -> None:
+    """One that cannot be read, or holds none, is named in the error."""
+    system = ssl.create_default_context()
+    bundle = tmp_path / "ca.pem"
+    pem = "".join(map(ssl.DER_cert_to_PEM_cert, system.get_ca_certs(binary_form=True)[:1]))
+    if pem:
+        bundle.write_text(pem)
+        open_http_client(ca_file=bundle).close()
+    bundle.write_text("no certificate")
+    for file in (bundle, tmp_path / "missing.pem"):
+        with pytest.raises(TransportError, match=re.escape(str(file))):
+            open_http_client(ca_file=file)
+
+
+def test_calls_go_through_the_proxy_that_is_set(server: Any, slept: Slept) -> None:
+    """But never those to this machine."""
+    server.otherwise = lambda _call: b"answer"
+    with open_http_client(proxy=server.url) as http:
+        transport = Transport(http, slept.patience(tries=1))
+        assert transport.get("http://wsus.example/x", max_bytes=10) == b"answer"
+        assert transport.get(f"{server.url}/y", max_bytes=10) == b"answer"
+    assert [call.path for call in server.calls] == ["http://wsus.example/x", "/y"]
