@@ -252,13 +252,12 @@ def answers(sent: Sequence[Sent], parts: Iterable[Part], *, finished: bool) -> t
     the list. What stands in an Atomic that failed was not done, whatever its own Status says.
     """
     items: dict[int, list[Item]] = {}
+    metas: dict[str | None, Meta | None] = {None: None}  # a list has thousands of items and two formats
     for index, loc_uri, format_, data in parts:
-        item = Item(
-            source=Location(loc_uri) if loc_uri is not None else None,
-            meta=Meta(format=format_) if format_ is not None else None,
-            data=data,
-        )
-        items.setdefault(index, []).append(item)
+        if format_ not in metas:
+            metas[format_] = Meta(format=format_)
+        source = None if loc_uri is None else Location(loc_uri)
+        items.setdefault(index, []).append(Item(None, source, metas[format_], data))
     found = []
     for index, each in enumerate(sent):
         if each.request is None:

@@ -105,6 +105,9 @@ def join(before: Chunk | None, verb: str, items: Iterable[Item], owner: int | No
     An object without Size is refused with 411, one above `MAX_OBJECT` with 416, one whose length is not the
     announced one with 424; none of them leaves an item.
     """
+    items = tuple(items)
+    if before is None and not any(item.more_data for item in items):
+        return Joined(items, None)
     complete: list[Item] = []
     broken: list[Chunk] = []
     chunk, code = before, None

@@ -472,10 +472,11 @@ class _Reading:
         items, chunk_code = self.join(replace(results, items=named), rows[0])
         for item in items:
             part = part_of(rows[0], item)
+            _, uri, format_, data = part
             if len(rows) > 1:
-                part = (owner(self.sent, rows, part[1]), *part[1:])
+                part = (owner(self.sent, rows, uri), uri, format_, data)
             self.parts.append(part)
-            self.held += 64 + sum(len(text or "") for text in part[1:])
+            self.held += 64 + len(uri or "") + len(format_ or "") + len(data or "")
         if chunk_code is None:
             return  # Results get no Status when all is well
         if chunk_code is not StatusCode.CHUNKED_ITEM_ACCEPTED:
