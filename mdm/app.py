@@ -15,6 +15,7 @@ from mdm.catalog.worker import SyncWorker
 from mdm.checkin.endpoint import omadm_route
 from mdm.checkin.service import CheckIn
 from mdm.clock import utc_now
+from mdm.devices.worker import MembershipWorker
 from mdm.health import health_routes
 from mdm.rest.middleware import RequestId, RequestLog, SecurityHeaders
 from mdm.rest.operations import Services, operation_routes
@@ -43,30 +44,31 @@ def build_app(
     *,
     clock: Callable[[], datetime] = utc_now,
 ) -> Starlette:
-    """The ASGI application: device endpoint, REST API, probes, and the catalogue worker if there is an upstream.
+    """The ASGI application: device endpoint, REST API, probes, and the catalogue worker.
 
     The caller migrates the database before and closes it after; the application's lifespan only starts and
     stops what runs beside requests.
     """
-    worker = SyncWorker(database, settings, clock) if settings.upstream_url is not None else None
+    worker = SyncWorker(database, settings, clock)
+    memberships = MembershipWorker(database)
     services = Services(
         settings=settings,
         database=database,
         secrets=box,
         clock=clock,
-        wake_sync=_nothing if worker is None else worker.wake,
+        wake_sync=worker.wake,
     )
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         del app
-        if worker is not None:
-            worker.start()
+        worker.start()
+        memberships.start()
         try:
             yield
         finally:
-            if worker is not None:
-                await anyio.to_thread.run_sync(worker.stop)
+            await anyio.to_thread.run_sync(memberships.stop)
+            await anyio.to_thread.run_sync(worker.stop)
 
     checkin = CheckIn(
         database=database,
@@ -74,6 +76,8 @@ def build_app(
         make_nonce=lambda: secrets.token_bytes(_NONCE_BYTES),
         server_uri=None if settings.public_url is None else f"{settings.public_url}/omadm",
         manage_policy=settings.manage_require_update_approval,
+        provider_id=settings.provider_id,
+        max_sessions_per_address=settings.max_sessions_per_address,
     )
     app = Starlette(
         routes=[
@@ -93,7 +97,3 @@ def build_app(
     # A path with a stray slash is a client's mistake; answering with a redirect would hide it and drop the body.
     app.router.redirect_slashes = False
     return app
-
-
-def _nothing() -> None:
-    """There is no worker to wake."""

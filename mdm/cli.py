@@ -29,11 +29,15 @@ class _Command:
 _COMMANDS: Final[Mapping[str, _Command]] = {
     "serve": _Command("mdm.commands.serve", "run the service"),
     "token": _Command("mdm.commands.token", "make, list and revoke API tokens"),
+    "audit": _Command("mdm.commands.audit", "verify or export the audit trail"),
     "db": _Command("mdm.commands.db", "upgrade or check the database's schema"),
-    "sync": _Command("mdm.commands.sync", "read the upstream's catalogue now"),
+    "sync": _Command("mdm.commands.sync", "read the upstreams' catalogues now"),
+    "upstreams": _Command("mdm.commands.upstreams", "list, add, change and remove upstreams"),
+    "catalog": _Command("mdm.commands.catalog", "clean up the catalogue, or carry it to other sites"),
     "ddf": _Command("mdm.commands.ddf", "write device descriptions"),
     "demo": _Command("mdm.lab.demo", "play the whole story with simulated devices and upstream"),
     "device": _Command("mdm.lab.fleet", "run simulated Windows devices"),
+    "bench": _Command("mdm.commands.bench", "measure what the service costs here"),
     "upstream": _Command("mdm.lab.upstream", "run a simulated WSUS"),
 }
 

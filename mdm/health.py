@@ -19,7 +19,7 @@ from starlette.routing import Route
 from mdm.errors import Unavailable
 from mdm.rest.encoding import to_json
 from mdm.rest.problems import problem_response
-from mdm.storage.tables import SyncRun
+from mdm.storage.tables import SyncRun, Upstream
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -55,14 +55,17 @@ class Readiness:
         return [*failed, "migrations"] if self.migrations not in {"head", "unknown"} else failed
 
 
-def check_readiness(database: Database, *, upstream_configured: bool) -> Readiness:
-    """Ask the database whether it answers and has this release's schema; blocking, and never raises Unavailable."""
+def check_readiness(database: Database, *, upstream_configured: bool = False) -> Readiness:
+    """Ask the database whether it answers and has this release's schema; blocking, and never raises Unavailable.
+
+    `upstream_configured` says that the settings name an upstream; others stand in the database.
+    """
     upstream: dict[str, Any] = {"configured": upstream_configured}
     try:
         database.ping()
         at_head = database.at_head()
-        if at_head and upstream_configured:
-            upstream["last_sync"] = _last_sync(database)
+        if at_head:
+            upstream = _upstream(database, upstream_configured=upstream_configured)
     except Unavailable as error:
         return Readiness(error.detail, "unknown", upstream)
     if not at_head:
@@ -70,7 +73,7 @@ def check_readiness(database: Database, *, upstream_configured: bool) -> Readine
     return Readiness("ok", "head", upstream)
 
 
-def health_routes(database: Database, *, upstream_configured: bool) -> list[Route]:
+def health_routes(database: Database, *, upstream_configured: bool = False) -> list[Route]:
     """The routes of the probes."""
     # Probes take turns apart from the threads of requests: a flood of them delays nothing but probes.
     limiter = anyio.CapacityLimiter(1)
@@ -112,16 +115,21 @@ def health_routes(database: Database, *, upstream_configured: bool) -> list[Rout
     ]
 
 
-def _last_sync(database: Database) -> dict[str, Any] | None:
+def _upstream(database: Database, *, upstream_configured: bool) -> dict[str, Any]:
+    """Whether there is an upstream to read from, and how the last attempt went."""
     with database.read() as conn:
+        known = conn.scalar(select(col(Upstream.url)).where(col(Upstream.enabled)).limit(1))
+        if known is None and not upstream_configured:
+            return {"configured": False}
         row = conn.execute(
             select(col(SyncRun.state), col(SyncRun.requested_at), col(SyncRun.finished_at))
             .order_by(col(SyncRun.requested_at).desc())
             .limit(1)
         ).one_or_none()
-    if row is None:
-        return None
-    return {"state": row.state, "requested_at": row.requested_at, "finished_at": row.finished_at}
+    last = None
+    if row is not None:
+        last = {"state": row.state, "requested_at": row.requested_at, "finished_at": row.finished_at}
+    return {"configured": True, "last_sync": last}
 
 
 def _json(body: dict[str, Any]) -> Response:

@@ -16,6 +16,8 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL
 
+from csp.errors import InvalidLocURI
+from csp.locuri import LocURI
 from mdm.storage.urls import parse_database_url
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ __all__ = ["Settings", "SettingsError", "load_settings"]
 
 _PREFIX: Final = "BRIDGE_"
 _SECRETS_DIR: Final = "BRIDGE_SECRETS_DIR"
+_MAX_NODE_NAME: Final = 64
 
 
 class SettingsError(ValueError):
@@ -68,6 +71,23 @@ def _networks(text: str) -> str:
     return ",".join(entries)
 
 
+def _node_name(text: str) -> str:
+    try:
+        LocURI((text,))
+    except InvalidLocURI:
+        is_name = False
+    else:
+        is_name = (
+            text.isprintable() and text == text.strip() and "/" not in text and len(text) <= _MAX_NODE_NAME
+        )
+    if not is_name:
+        raise ValueError(
+            f"must be the name of one node: 1 to {_MAX_NODE_NAME} characters, none of them / or a control "
+            "character, and no blanks around them"
+        )
+    return text
+
+
 WebUrl = Annotated[str, AfterValidator(_http_url)]
 
 
@@ -93,17 +113,27 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(default=10, ge=1, le=100)
     """Connections to the database that one process may have open at a time."""
     upstream_url: WebUrl | None = None
-    """WSUS server, or Microsoft Update, to read update metadata from; without it there is no catalogue."""
+    """WSUS server, or Microsoft Update, to read update metadata from; more can be added by the API."""
+    upstream_proxy: WebUrl | None = None
+    """HTTP proxy for calls to upstreams; without it, the one the environment names, if any."""
+    upstream_ca_file: Path | None = None
+    """PEM file of certificate authorities that are trusted for upstreams besides the system's."""
     public_url: WebUrl | None = None
     """URL under which devices and people reach the service, if a proxy stands before it."""
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     """Comma-separated addresses and networks whose `X-Forwarded-*` headers are believed."""
+    max_sessions_per_address: int = Field(default=2000, ge=1)
+    """Devices that may be in a session at a time from one address: a site behind one router."""
     eula_accept_by_token: bool = False
     """Whether an API token with the scope `eula.accept` may accept licence terms."""
     sync_interval_minutes: int = Field(default=120, ge=60)
-    """Minutes between two reads of the upstream's catalogue; an hour is the least."""
+    """Minutes between two reads of an upstream's catalogue, unless it has its own; an hour is the least."""
+    sync_history_days: int = Field(default=90, ge=1)
+    """Days that ended syncs, with their logs, are kept."""
     manage_require_update_approval: bool = True
     """Whether devices are told to install approved updates only (policy RequireUpdateApproval)."""
+    provider_id: Annotated[str, AfterValidator(_node_name)] = "CSPBridge"
+    """Name under which devices are enrolled with this service: their `DMClient/Provider` node, the PROVIDER-ID."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """`json` lines, `console` for people, or `auto`: console on a terminal, JSON otherwise."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

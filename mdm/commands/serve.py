@@ -20,6 +20,7 @@ from mdm.commands.base import (
     settings_of,
 )
 from mdm.errors import Unavailable
+from mdm.heap import settle_heap
 from mdm.log import UVICORN_OPTIONS, configure_logging
 from mdm.storage.secrets import SecretBox
 
@@ -61,6 +62,7 @@ def _serve(args: argparse.Namespace) -> int:
         listener = _listen(settings.host, settings.port)
         try:
             config = _uvicorn_config(build_app(settings, database, box), settings)
+            settle_heap()
             _Server(config, _url(listener)).run(sockets=[listener])
         finally:
             listener.close()

@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from mdm.app import build_app
+from mdm.checkin.delivery import Reply
 from mdm.settings import load_settings
 from mdm.storage.secrets import SecretBox
 
@@ -39,14 +40,12 @@ def test_the_device_endpoint_answers_in_syncml(sqlite_bench: Bench, data_dir: Pa
     client = TestClient(app)
     replies: list[Any] = []
 
-    def post(message: Any) -> bytes:
-        from syncml.writer import write_message  # noqa: PLC0415 - stands in for the bench's own
-
-        response = client.post(f"/omadm{query}", content=write_message(message), headers=DM)
+    def post(body: bytes, mac: str | None) -> Reply:
+        response = client.post(f"/omadm{query}", content=body, headers=DM)
         replies.append(response)
-        return response.content
+        return Reply(response.content, mac)
 
-    sqlite_bench.post = post  # type: ignore[assignment,method-assign]
+    device.transport = post
     device.check_in()
     client.close()
     assert {reply.status_code for reply in replies} == {200}
@@ -64,17 +63,6 @@ def test_errors_of_the_device_endpoint_are_no_problems(
     assert client.post("/omadm", json={}).headers["content-type"].startswith("text/plain")
     assert client.get("/omadm").status_code == 405
     client.close()
-
-
-def test_no_worker_without_an_upstream(
-    sqlite_database: Database, box: SecretBox, data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There is nothing to sync with."""
-    started: list[str] = []
-    monkeypatch.setattr("mdm.catalog.worker.SyncWorker.start", lambda _self: started.append("start"))
-    with TestClient(build_app(load_settings(data_dir=data_dir), sqlite_database, box)) as client:
-        assert client.get("/livez").status_code == 200
-    assert started == []
 
 
 def test_the_worker_lives_as_long_as_the_application(

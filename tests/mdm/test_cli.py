@@ -120,7 +120,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     out = capsys.readouterr().out
-    for command in ("serve", "token", "db", "sync", "demo", "device", "upstream"):
+    for command in ("serve", "token", "db", "sync", "demo", "device", "upstream", "bench"):
         assert re.search(rf"^ +{command} +\w", out, re.MULTILINE)
 
 
@@ -367,7 +367,8 @@ def test_the_service_may_be_faster(
         code, out, _ = run(capsys, "sync", "--wait", "--data-dir", data_dir)
     assert code == 0
     assert out.endswith(
-        " succeeded: 7 categories, 0 of 0 needed revisions, 0 not offered, 0 failed, 0 licence texts.\n"
+        " succeeded: 7 categories, 0 new, 0 revised and 0 expired updates, 0 of 0 needed revisions, "
+        "0 not offered, 0 failed, 0 licence texts.\n"
     )
 
 

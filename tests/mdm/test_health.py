@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from mdm.catalog.upstreams import ensure_upstream
 from mdm.errors import Unavailable
 from mdm.health import check_readiness, health_routes
 from mdm.storage.engine import Database
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from httpx2 import Response
 
 
-def probe(database: Database, path: str = "/readyz", *, upstream_configured: bool = False) -> Response:
+def probe(database: Database, path: str = "/readyz") -> Response:
     """The answer of an application that has the probes only."""
-    app = Starlette(routes=health_routes(database, upstream_configured=upstream_configured))
+    app = Starlette(routes=health_routes(database))
     client = TestClient(app)
     response = client.get(path)
     client.close()
@@ -44,7 +45,9 @@ def test_ready(database: Database) -> None:
 
 def test_the_state_of_the_upstream_is_told_and_does_not_matter(bench: Bench) -> None:
     """Devices are served while the upstream is down."""
-    assert check_readiness(bench.database, upstream_configured=True).upstream["last_sync"] is None
+    with bench.database.write() as connection:
+        ensure_upstream(connection, "http://secret.example")
+    assert check_readiness(bench.database).upstream["last_sync"] is None
     counts = dict.fromkeys(
         ("categories", "needed", "fetched", "not_offered", "failed", "eula_texts", "bytes_received"), 0
     )
@@ -60,7 +63,7 @@ def test_the_state_of_the_upstream_is_told_and_does_not_matter(bench: Bench) -> 
         error="connection refused",
         **counts,
     )
-    response = probe(bench.database, upstream_configured=True)
+    response = probe(bench.database)
     assert response.status_code == 200
     assert response.json()["upstream"] == {
         "configured": True,
@@ -77,7 +80,7 @@ def test_a_schema_that_is_not_ours(empty_database_url: str, data_dir: Path) -> N
     """503 names the migrations, not the database."""
     data_dir.mkdir(exist_ok=True)
     with closing(Database(empty_database_url)) as database:
-        response = probe(database, upstream_configured=True)
+        response = probe(database)
         assert response.status_code == 503
         body = response.json()
         assert (body["code"], body["failing"]) == ("unavailable", ["migrations"])

@@ -14,6 +14,7 @@ from mdm.settings import Settings, SettingsError, load_settings
 from mdm.storage.urls import parse_database_url
 
 ROOT = Path(__file__).parents[2]
+NODE_NAME = "must be the name of one node: 1 to 64 characters, none of them / or a control character, and no blanks around them"
 
 
 def test_every_setting_has_a_default() -> None:
@@ -38,6 +39,8 @@ def test_every_setting_has_a_default() -> None:
         ("BRIDGE_EULA_ACCEPT_BY_TOKEN", "true", "eula_accept_by_token", True),
         ("BRIDGE_SYNC_INTERVAL_MINUTES", "60", "sync_interval_minutes", 60),
         ("BRIDGE_MANAGE_REQUIRE_UPDATE_APPROVAL", "0", "manage_require_update_approval", False),
+        ("BRIDGE_PROVIDER_ID", "MS DM Server", "provider_id", "MS DM Server"),
+        ("BRIDGE_PROVIDER_ID", "ü" * 64, "provider_id", "ü" * 64),
         ("BRIDGE_LOG_FORMAT", "json", "log_format", "json"),
         ("BRIDGE_LOG_LEVEL", "debug", "log_level", "debug"),
         ("BRIDGE_DATABASE_POOL_SIZE", "3", "database_pool_size", 3),
@@ -113,6 +116,10 @@ def test_a_missing_secrets_directory_is_a_problem(monkeypatch: pytest.MonkeyPatc
             "names the database mysql; only sqlite and postgresql are supported",
         ),
         ("database_url", "sqlite://", "must name a file: the database cannot live in memory"),
+        *(
+            ("provider_id", name, NODE_NAME)
+            for name in ("", "a/b", "..", "*", "a\tb", "a\x7f", " a", "a" * 65)
+        ),
         ("nonsense", "1", "is not a setting"),
     ],
 )
