@@ -122,7 +122,7 @@ def create_token(
         action="token.create",
         object_type="token",
         object_id=token.id,
-        detail={"name": name, "scopes": list(token.scopes)},
+        after={"name": name, "scopes": token.scopes, "expires_at": token.expires_at},
     )
     return token, secret
 
@@ -179,6 +179,8 @@ def revoke_token(conn: Connection, origin: Origin, token_id: str, *, now: dateti
         object_type="token",
         object_id=token_id,
         detail={"name": token.name},
+        before={"revoked_at": None},
+        after={"revoked_at": now},
     )
     return replace(token, revoked_at=now)
 

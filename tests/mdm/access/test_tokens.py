@@ -97,8 +97,12 @@ def test_revoking(database: Database, now: datetime) -> None:
         assert list_tokens(conn) == [revoked]
     audit = SQLModel.metadata.tables["audit_entry"]
     with database.read() as conn:
-        actions = conn.scalars(select(audit.c.action).order_by(audit.c.seq)).all()
-    assert actions == ["token.create", "token.revoke"]
+        created, ended = conn.execute(
+            select(audit.c.action, audit.c.before, audit.c.after).order_by(audit.c.seq)
+        )
+    assert (created.action, created.before, created.after["name"]) == ("token.create", None, token.name)
+    moment = later.isoformat().replace("+00:00", "Z")
+    assert tuple(ended) == ("token.revoke", {"revoked_at": None}, {"revoked_at": moment})
 
 
 def test_revoking_an_unknown_token(sqlite_database: Database, now: datetime) -> None:
