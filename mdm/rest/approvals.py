@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from mdm.access.scopes import Scope
 from mdm.approvals.store import (
+    Action,
+    Delivery,
     TargetType,
     create_approval,
     get_approval,
@@ -35,11 +37,16 @@ class NewApproval(Body):
     """An approval to make."""
 
     target: NewTarget
-    action: Literal["approve"]
+    action: Action
+    """`block` wins over every approval, and needs a reason."""
     group_ids: Annotated[list[ObjectId], Field(min_length=1, max_length=_MAX_GROUPS)]
     allow_without_metadata: bool = False
     """Deliver although no metadata says whether there is a EULA; for what no upstream offers."""
     reason: Name | None = None
+    delivery: Delivery | None = None
+    """Of a classification: `device` or `expanded`; left out, the recommended one."""
+    not_before: AwareDatetime | None = None
+    expires_at: AwareDatetime | None = None
 
 
 class ApprovalsQuery(PageQuery):
@@ -58,6 +65,10 @@ def _create(call: Call[NoQuery, NewApproval]) -> Reply:
         target_id=body.target.id,
         group_ids=body.group_ids,
         allow_without_metadata=body.allow_without_metadata,
+        action=body.action,
+        delivery=body.delivery,
+        not_before=body.not_before,
+        expires_at=body.expires_at,
         reason=body.reason,
         now=call.now,
     )
@@ -72,12 +83,13 @@ def _list(call: Call[ApprovalsQuery, NoBody]) -> Reply:
         target_id=call.query.target_id,
         before=position.after,
         limit=position.fetch,
+        now=call.now,
     )
     return Reply.of_page(position.page(rows, key=lambda row: (row.created_at, row.id)))
 
 
 def _get(call: Call[NoQuery, NoBody]) -> Reply:
-    return Reply(get_approval(call.conn, call.path_params["approval"]))
+    return Reply(get_approval(call.conn, call.path_params["approval"], now=call.now))
 
 
 def _revoke(call: Call[NoQuery, NoBody]) -> Reply:
@@ -94,7 +106,7 @@ OPERATIONS = (
         query=NoQuery,
         body=NewApproval,
         status=201,
-        summary="Approve an update or a classification for groups",
+        summary="Approve or block an update or a classification for groups",
     ),
     Operation(
         method="GET",

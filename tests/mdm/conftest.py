@@ -368,6 +368,12 @@ def sqlite_bench(
     return _bench(sqlite_database, data_dir, now, make_nonce)
 
 
+@pytest.fixture(scope="session")
+def open_bench() -> Callable[[Database, Any, datetime, Callable[[], bytes]], Bench]:
+    """Make a bench over a database of the test's own, for tests that need many."""
+    return _bench
+
+
 def _bench(database: Database, data_dir: Any, now: datetime, make_nonce: Callable[[], bytes]) -> Bench:
     secrets = SecretBox.from_file(data_dir / "secret.key")
     return Bench(CheckIn(database, secrets, make_nonce), database, now, secrets)

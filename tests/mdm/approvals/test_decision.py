@@ -1,81 +1,313 @@
-"""The decision what may be delivered: a table, and what holds for every input."""
+"""The decision what may be delivered: a table of cases, and what holds for every input."""
 
 from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdm.approvals.decision import Decision, Hold, Intent, UpdateFacts, decide
+from mdm.approvals.decision import BLOCK, CLASSIFICATION, Decision, Hold, Intent, UpdateFacts, decide
 
-A = "a317dafe-baf4-453f-b232-a7075efae36e"
-CLASS = "e0789628-ce08-4437-be74-2495b842f43b"
+if TYPE_CHECKING:
+    from random import Random
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+TIMES = {"past": NOW - timedelta(days=1), "now": NOW, "future": NOW + timedelta(seconds=1)}
+WORDS = {
+    "blocked": Hold.BLOCKED,
+    "inside": Hold.BLOCK_INSIDE,
+    "later": Hold.NOT_BEFORE,
+    "unknown": Hold.METADATA_UNKNOWN,
+    "withdrawn": Hold.EXPIRED,
+    "newer": Hold.SUPERSEDED,
+    "eula": Hold.EULA_NOT_ACCEPTED,
+}
+TABLE = (Path(__file__).parent / "decisions.txt").read_text(encoding="utf-8")
 EULA = "eeeeeeee-0000-4000-8000-000000000001"
 
 
-@pytest.mark.parametrize(
-    ("blind", "facts", "hold"),
-    [
-        (False, None, Hold.METADATA_UNKNOWN),
-        (True, None, None),
-        (False, UpdateFacts(A), None),
-        (False, UpdateFacts(A, eula_id=EULA), Hold.EULA_NOT_ACCEPTED),
-        (True, UpdateFacts(A, eula_id=EULA), Hold.EULA_NOT_ACCEPTED),
-        (False, UpdateFacts(A, eula_id=EULA, eula_accepted=True), None),
-        (False, UpdateFacts(A, expired=True), Hold.EXPIRED),
-        (True, UpdateFacts(A, expired=True, eula_id=EULA), Hold.EXPIRED),
-    ],
-)
-def test_update(*, blind: bool, facts: UpdateFacts | None, hold: Hold | None) -> None:
-    """Each reason to hold an update back, and that allowing it blind does not excuse a known EULA."""
-    decision = decide([Intent("1", "update", A, blind)], {A: facts} if facts else {}, frozenset())
-    assert decision == Decision(
-        updates=frozenset() if hold else frozenset({A}),
-        classifications=frozenset(),
-        held={A: hold} if hold else {},
+# --- the table ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of decisions.txt."""
+
+    title: str
+    intents: tuple[Intent, ...]
+    facts: dict[str, UpdateFacts]
+    open_classes: frozenset[str]
+    offered: tuple[str, ...]
+    outcome: Decision
+
+
+def intent(word: str, number: int) -> Intent:
+    """`+a!@past`, `+S*`, `-b`."""
+    found = re.fullmatch(r"([+-])([a-zA-Z])(\*?)(!?)(?:@(\w+))?", word)
+    assert found, word
+    sign, name, star, blind, moment = found.groups()
+    return Intent(
+        f"apr_{number}",
+        "update" if name.islower() else CLASSIFICATION,
+        name,
+        allow_without_metadata=bool(blind),
+        action="approve" if sign == "+" else BLOCK,
+        delivery="expanded" if star else "device",
+        not_before=TIMES[moment] if moment else None,
     )
 
 
-def test_one_blind_approval_is_enough() -> None:
-    """Of two approvals of an unknown update, the one that allows it without metadata decides."""
-    intents = [Intent("1", "update", A, allow_without_metadata=True), Intent("2", "update", A)]
-    for order in (intents, intents[::-1]):
-        assert decide(order, {}, frozenset()).updates == {A}
+def fact(word: str) -> UpdateFacts:
+    """`a:S/old/eula`."""
+    name, _, rest = word.partition(":")
+    class_id, *marks = rest.split("/")
+    assert set(marks) <= {"eula", "accepted", "expired", "old"}, word
+    return UpdateFacts(
+        name,
+        eula_id=EULA if {"eula", "accepted"} & set(marks) else None,
+        eula_accepted="accepted" in marks,
+        expired="expired" in marks,
+        classification_id=class_id or None,
+        superseded="old" in marks,
+    )
 
 
-def test_classification_with_an_open_eula_is_held() -> None:
-    """A classification goes out unless an update in it has a EULA that nobody has accepted."""
-    intents = [Intent("1", "classification", CLASS)]
-    assert decide(intents, {}, frozenset()).classifications == {CLASS}
-    held = decide(intents, {}, frozenset({CLASS}))
-    assert held.classifications == frozenset()
-    assert held.held == {CLASS: Hold.EULA_NOT_ACCEPTED}
+def case(line: str) -> Case:
+    """A line with its six columns, the last of which may be missing."""
+    title, wanted, catalogue, offered, goes, held = ([each.strip() for each in line.split("|")] + [""])[:6]
+    words = catalogue.split()
+    facts = {each.update_id: each for each in (fact(word) for word in words if ":" in word)}
+    further = {word.removesuffix("/eula") for word in words if ":" not in word}
+    inside = {
+        each.classification_id
+        for each in facts.values()
+        if each.classification_id and each.eula_missing and not each.expired
+    }
+    return Case(
+        title=title,
+        intents=tuple(intent(word, number) for number, word in enumerate(wanted.split())),
+        facts=facts,
+        open_classes=frozenset(further | inside),
+        offered=tuple(offered.split()),
+        outcome=Decision(
+            updates=frozenset(name for name in goes.split() if name.islower()),
+            classifications=frozenset(name for name in goes.split() if name.isupper()),
+            held={name: WORDS[why] for name, _, why in (each.partition("=") for each in held.split())},
+        ),
+    )
 
 
-ids = st.sampled_from([f"{n:08x}-0000-4000-8000-000000000000" for n in range(5)])
-intents_ = st.lists(
-    st.builds(Intent, st.text(max_size=3), st.sampled_from(["update", "classification"]), ids, st.booleans())
-)
-facts_ = st.dictionaries(
-    ids,
-    st.builds(
-        UpdateFacts,
-        ids,
-        eula_id=st.none() | st.just(EULA),
-        eula_accepted=st.booleans(),
-        expired=st.booleans(),
-    ),
-)
+def cases() -> list[Case]:
+    """Every line, with its section in front of its title."""
+    found, section = [], ""
+    for line in TABLE.splitlines():
+        if line.startswith("## "):
+            section = line.removeprefix("## ")
+        elif line and not line.startswith("#"):
+            read = case(line)
+            found.append(replace(read, title=f"{section}: {read.title}"))
+    return found
 
 
-@given(intents_, facts_, st.frozensets(ids))
-def test_nothing_is_lost_and_no_unaccepted_eula_goes_out(
-    intents: list[Intent], facts: dict[str, UpdateFacts], open_classes: frozenset[str]
-) -> None:
-    """Every approved id is delivered or held, none goes with an open EULA, and the order does not matter."""
-    decision = decide(intents, facts, open_classes)
-    approved = {intent.target_id for intent in intents}
-    assert decision.updates | decision.classifications | decision.held.keys() == approved
-    assert not any(facts[i].eula_missing or facts[i].expired for i in decision.updates & facts.keys())
-    assert not decision.classifications & open_classes
-    assert decide(intents[::-1], facts, open_classes) == decision
+CASES = cases()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+def test_each_line_of_the_table(case: Case) -> None:
+    """What goes and what is held, with its reason, is exactly what the line says."""
+    decision = decide(case.intents, case.facts, case.open_classes, now=NOW, offered=case.offered)
+    assert decision == case.outcome
+
+
+def test_the_table_is_large_and_complete() -> None:
+    """No line stands there twice, and every reason to hold is told of updates or classifications that have it."""
+    assert len(CASES) >= 150
+    assert len({case.title for case in CASES}) == len(CASES)
+    told = {(name.islower(), hold) for case in CASES for name, hold in case.outcome.held.items()}
+    updates, classes = ({hold for lower, hold in told if lower is kind} for kind in (True, False))
+    assert updates == set(Hold) - {Hold.BLOCK_INSIDE}
+    assert classes == {Hold.BLOCKED, Hold.BLOCK_INSIDE, Hold.NOT_BEFORE, Hold.EULA_NOT_ACCEPTED}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+def test_each_line_holds_in_any_order(case: Case) -> None:
+    """Neither the order of wishes nor that of offers matters."""
+    backwards = decide(case.intents[::-1], case.facts, case.open_classes, now=NOW, offered=case.offered[::-1])
+    assert backwards == case.outcome
+
+
+# --- what holds for every input -------------------------------------------------------------------------
+
+UPDATES = [f"{n:08x}-0000-4000-8000-00000000000a" for n in range(4)]
+CLASSES = [f"{n:08x}-0000-4000-8000-00000000000c" for n in range(2)]
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything a decision is made from."""
+
+    intents: list[Intent]
+    facts: dict[str, UpdateFacts]
+    open_classes: frozenset[str]
+    offered: list[str]
+
+    def decide(self, intents: list[Intent] | None = None) -> Decision:
+        """The decision, of other intents if they are given."""
+        wanted = self.intents if intents is None else intents
+        return decide(wanted, self.facts, self.open_classes, now=NOW, offered=self.offered)
+
+
+def intents_() -> st.SearchStrategy[Intent]:
+    """Approvals and blocks of either kind."""
+    common = {
+        "approval_id": st.just("apr"),
+        "action": st.sampled_from(["approve", "approve", "block"]),
+        "not_before": st.none() | st.sampled_from(sorted(TIMES.values())),
+    }
+    update = st.builds(
+        Intent,
+        target_type=st.just("update"),
+        target_id=st.sampled_from(UPDATES),
+        allow_without_metadata=st.booleans(),
+        **common,
+    )
+    classification = st.builds(
+        Intent,
+        target_type=st.just(CLASSIFICATION),
+        target_id=st.sampled_from(CLASSES),
+        delivery=st.sampled_from(["device", "expanded"]),
+        **common,
+    )
+    return update | classification
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """Any world in which classifications with an open licence are those that facts or others say are."""
+    facts: dict[str, UpdateFacts] = {}
+    for update_id in draw(st.sets(st.sampled_from(UPDATES))):
+        facts[update_id] = draw(
+            st.builds(
+                UpdateFacts,
+                st.just(update_id),
+                eula_id=st.none() | st.just(EULA),
+                eula_accepted=st.booleans(),
+                expired=st.booleans(),
+                classification_id=st.none() | st.sampled_from(CLASSES),
+                superseded=st.booleans(),
+            )
+        )
+    inside = {
+        each.classification_id
+        for each in facts.values()
+        if each.classification_id and each.eula_missing and not each.expired
+    }
+    further = draw(st.sets(st.sampled_from(CLASSES)))
+    offered = draw(st.lists(st.sampled_from(UPDATES), unique=True))
+    return World(draw(st.lists(intents_(), max_size=8)), facts, frozenset(further | inside), offered)
+
+
+def delivered(decision: Decision) -> frozenset[str]:
+    """Every GUID that goes to the device."""
+    return decision.updates | decision.classifications
+
+
+@given(worlds())
+def test_no_licence_is_accepted_that_nobody_has_accepted(world: World) -> None:
+    """What goes has metadata, unless one of its own approvals waives it, and no open licence in it."""
+    decision = world.decide()
+    for update_id in decision.updates:
+        known = world.facts.get(update_id)
+        if known is None:
+            assert any(each.target_id == update_id and each.allow_without_metadata for each in world.intents)
+        else:
+            assert not known.eula_missing
+            assert not known.expired
+    assert not decision.classifications & world.open_classes
+
+
+@given(worlds())
+def test_a_block_always_wins(world: World) -> None:
+    """Neither what is blocked goes, nor what is in a blocked classification, nor a GUID that would bring it."""
+    decision = world.decide()
+    blocked = {each.target_id for each in world.intents if each.blocks}
+    assert not blocked & delivered(decision)
+    for update_id, known in world.facts.items():
+        if known.classification_id in blocked:
+            assert update_id not in decision.updates
+        if update_id in blocked:
+            assert known.classification_id not in decision.classifications
+
+
+@given(worlds())
+def test_nothing_goes_that_nobody_approved_for_now(world: World) -> None:
+    """Each GUID that goes has an approval whose time has come, of itself or of its classification."""
+    due = [
+        each
+        for each in world.intents
+        if not each.blocks and (each.not_before is None or each.not_before <= NOW)
+    ]
+    decision = world.decide()
+    named = {each.target_id for each in due if not each.expands}
+    classes = {each.target_id for each in due if each.expands}
+    for update_id in decision.updates - named:
+        assert update_id in world.offered
+        assert world.facts[update_id].classification_id in classes
+    assert decision.classifications <= named
+
+
+@given(worlds())
+def test_nothing_that_is_approved_is_forgotten(world: World) -> None:
+    """Each approved GUID, and each offered update of an expanded classification, goes or is held with a reason."""
+    decision = world.decide()
+    approvals = [each for each in world.intents if not each.blocks]
+    named = {each.target_id for each in approvals if not each.expands}
+    classes = {each.target_id for each in approvals if each.expands}
+    inside = {
+        each
+        for each in world.offered
+        if each in world.facts and world.facts[each].classification_id in classes
+    }
+    assert named | inside <= delivered(decision) | decision.held.keys()
+    assert delivered(decision) | decision.held.keys() <= named | inside | classes
+    assert not delivered(decision) & decision.held.keys()
+
+
+@given(worlds(), st.randoms(use_true_random=False))
+def test_the_order_of_wishes_does_not_matter(world: World, random: Random) -> None:
+    """Shuffled, they come to the same."""
+    shuffled = list(world.intents)
+    random.shuffle(shuffled)
+    assert world.decide(shuffled) == world.decide()
+
+
+@given(worlds(), intents_())
+def test_another_block_brings_nothing(world: World, more: Intent) -> None:
+    """With one more block nothing goes that did not go before."""
+    block = replace(more, action=BLOCK)
+    assert delivered(world.decide([*world.intents, block])) <= delivered(world.decide())
+
+
+@given(worlds(), st.data())
+def test_one_approval_less_brings_nothing(world: World, data: st.DataObject) -> None:
+    """Without one of the approvals nothing goes that did not go with it."""
+    approvals = [each for each in world.intents if not each.blocks]
+    if not approvals:
+        return
+    gone = data.draw(st.sampled_from(range(len(approvals))))
+    left = [each for each in world.intents if each is not approvals[gone]]
+    assert delivered(world.decide(left)) <= delivered(world.decide())
+
+
+@given(worlds())
+def test_what_comes_together_comes_alone(world: World) -> None:
+    """Two approvals never come to more than each of them with all the blocks: none lends another its time."""
+    blocks = [each for each in world.intents if each.blocks]
+    alone = [delivered(world.decide([each, *blocks])) for each in world.intents if not each.blocks]
+    assert delivered(world.decide()) == frozenset().union(*alone)

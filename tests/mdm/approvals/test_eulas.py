@@ -132,6 +132,7 @@ def test_acceptance_is_entered_once(bench: Bench) -> None:
     (entry,) = bench.rows("audit_entry")
     assert (entry["action"], entry["object_id"]) == ("eula.accept", E1)
     assert entry["detail"]["text_sha256"] == HASH
+    assert (entry["before"], entry["after"]) == ({"accepted": False}, {"accepted": True})
     with bench.database.read() as conn:
         assert get_eula(conn, E1).acceptances == (first,)
 
@@ -143,6 +144,8 @@ def test_each_text_has_its_own_acceptance(bench: Bench) -> None:
     _, new = accept(bench, locale="de", text_sha256=hashlib.sha256(b"Nein.").hexdigest())
     assert new
     assert len(bench.rows("eula_acceptance")) == 2
+    _, second = bench.rows("audit_entry", "seq")
+    assert (second["before"], second["after"]) == ({}, {})
 
 
 @pytest.mark.parametrize(

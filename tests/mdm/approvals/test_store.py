@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from csp.classifications import DEFINITION_UPDATES
 from mdm.approvals.eulas import OpenEula
 from mdm.approvals.store import (
     ApprovalView,
@@ -30,6 +31,7 @@ C = "c317dafe-baf4-453f-b232-a7075efae36e"
 CLASS = "0fa1201d-4330-4fa8-8ae9-b877473b6441"
 PRODUCT = "72e7624a-5b00-45d2-b92f-e561c0a6a160"
 EULA = "eeeeeeee-0000-4000-8000-000000000001"
+HOUR = timedelta(hours=1)
 
 
 def approve(bench: Bench, target_id: str = A, **values: Any) -> ApprovalView:
@@ -42,6 +44,17 @@ def approve(bench: Bench, target_id: str = A, **values: Any) -> ApprovalView:
     }
     with bench.database.write() as conn:
         return create_approval(conn, ORIGIN, target_id=target_id, **given)
+
+
+def block(bench: Bench, target_id: str = A, **values: Any) -> ApprovalView:
+    """Block in a transaction of its own, for all devices unless told."""
+    return approve(bench, target_id, **{"action": "block", "reason": "INC-4471", **values})
+
+
+def read(bench: Bench, view: ApprovalView) -> ApprovalView:
+    """The same approval as it is now."""
+    with bench.database.read() as conn:
+        return get_approval(conn, view.id, now=bench.now)
 
 
 def group(bench: Bench, name: str, *device_ids: str) -> str:
@@ -81,10 +94,19 @@ def test_a_known_update_is_approved(bench: Bench) -> None:
     )
     assert (view.requested_state, view.effective_state, view.reasons) == ("active", "active", ())
     with bench.database.read() as conn:
-        assert get_approval(conn, view.id) == view
+        assert get_approval(conn, view.id, now=bench.now) == view
     entry = bench.rows("audit_entry", "seq")[-1]
     assert (entry["action"], entry["object_id"]) == ("approval.create", view.id)
-    assert entry["detail"]["group_ids"] == list(view.group_ids)
+    assert entry["after"] == {
+        "target": {"type": "update", "id": A},
+        "action": "approve",
+        "delivery": "device",
+        "group_ids": list(view.group_ids),
+        "not_before": None,
+        "expires_at": None,
+        "allow_without_metadata": False,
+        "reason": "patch day",
+    }
 
 
 def test_an_unknown_update_is_held_until_its_metadata_comes(bench: Bench) -> None:
@@ -94,10 +116,10 @@ def test_an_unknown_update_is_held_until_its_metadata_comes(bench: Bench) -> Non
     bench.add("eula", id=EULA, first_seen_at=bench.now)
     bench.catalogue(A, eula_id=EULA)
     with bench.database.read() as conn:
-        assert get_approval(conn, view.id).reasons == ("eula_not_accepted",)
+        assert get_approval(conn, view.id, now=bench.now).reasons == ("eula_not_accepted",)
     accept(bench)
     with bench.database.read() as conn:
-        assert get_approval(conn, view.id).effective_state == "active"
+        assert get_approval(conn, view.id, now=bench.now).effective_state == "active"
 
 
 def test_metadata_can_be_waived(bench: Bench) -> None:
@@ -122,25 +144,25 @@ def test_an_open_eula_stands_in_the_way(bench: Bench) -> None:
 
 
 def test_every_open_eula_of_a_classification_is_named(bench: Bench) -> None:
-    """One unaccepted EULA anywhere in the class stops its approval; expired updates do not."""
+    """One unaccepted EULA anywhere in the class keeps its GUID from devices; expired updates do not."""
     other = EULA.replace("1", "2")
     for number, (update_id, eula_id) in enumerate(((A, EULA), (B, other))):
         bench.add("eula", id=eula_id, first_seen_at=bench.now)
         bench.catalogue(update_id, eula_id=eula_id, classification_id=CLASS, title=f"U{number}")
     with pytest.raises(Conflict) as caught:
-        approve(bench, CLASS, target_type="classification")
+        approve(bench, CLASS, target_type="classification", delivery="device")
     assert caught.value.code == "eula_not_accepted"
     assert [eula.id for eula in caught.value.members["eulas"]] == [EULA, other]
     assert "and 1 more" in caught.value.detail
     accept(bench)
     accept(bench, other)
-    view = approve(bench, CLASS, target_type="classification")
+    view = approve(bench, CLASS, target_type="classification", delivery="device")
     assert (view.effective_state, view.target.title) == ("active", "Security Updates")
     third = EULA.replace("1", "3")
     bench.add("eula", id=third, first_seen_at=bench.now)
     bench.catalogue(C, eula_id=third, classification_id=CLASS)
     with bench.database.read() as conn:
-        held = get_approval(conn, view.id)
+        held = get_approval(conn, view.id, now=bench.now)
     assert (held.effective_state, held.reasons) == ("held", ("eula_not_accepted",))
 
 
@@ -162,7 +184,7 @@ def test_an_expired_update_is_refused_and_holds_what_was_approved(bench: Bench) 
     held = approve(bench, B)
     bench.catalogue(B, publication_state="Expired")
     with bench.database.read() as conn:
-        assert get_approval(conn, held.id).reasons == ("update_expired",)
+        assert get_approval(conn, held.id, now=bench.now).reasons == ("update_expired",)
 
 
 def test_superseded_updates_are_approved_with_a_warning(bench: Bench) -> None:
@@ -175,7 +197,7 @@ def test_superseded_updates_are_approved_with_a_warning(bench: Bench) -> None:
     assert (warning.code, warning.superseded_by) == ("update_superseded", (B,))
     assert approve(bench, B).warnings == ()
     with bench.database.read() as conn:
-        assert get_approval(conn, view.id).warnings == ()
+        assert get_approval(conn, view.id, now=bench.now).warnings == ()
 
 
 @pytest.mark.parametrize("target_type", ["update", "classification"])
@@ -184,9 +206,10 @@ def test_the_same_again_is_a_conflict(bench: Bench, target_type: str) -> None:
     pilots = group(bench, "pilots")
     first = approve(bench, A, target_type=target_type)
     with pytest.raises(Conflict) as caught:
-        approve(bench, A, target_type=target_type, allow_without_metadata=True)
+        approve(bench, A, target_type=target_type, reason="because", expires_at=bench.now + HOUR)
     assert caught.value.code == "approval_conflict"
     assert caught.value.members == {"existing": first.id}
+    assert caught.value.detail == f"{first.id} already approves this for these groups."
     both = approve(bench, A, target_type=target_type, group_ids=["all-devices", pilots])
     assert approve(bench, A, target_type=target_type, group_ids=[pilots]).id != both.id
     with bench.database.write() as conn:
@@ -264,15 +287,15 @@ def test_lists_are_newest_first_and_filtered(bench: Bench) -> None:
     with bench.database.write() as conn:
         revoke_approval(conn, ORIGIN, made[0].id, now=bench.now)
     with bench.database.read() as conn:
-        everything = list_approvals(conn, before=None, limit=10)
+        everything = list_approvals(conn, before=None, limit=10, now=bench.now)
         paged: list[ApprovalView] = []
         before = None
-        while page := list_approvals(conn, before=before, limit=1):
+        while page := list_approvals(conn, before=before, limit=1, now=bench.now):
             paged += page
             before = (page[0].created_at, page[0].id)
-        active = list_approvals(conn, active=True, before=None, limit=10)
-        revoked = list_approvals(conn, active=False, before=None, limit=10)
-        of_a = list_approvals(conn, target_id=A, before=None, limit=10)
+        active = list_approvals(conn, active=True, before=None, limit=10, now=bench.now)
+        revoked = list_approvals(conn, active=False, before=None, limit=10, now=bench.now)
+        of_a = list_approvals(conn, target_id=A, before=None, limit=10, now=bench.now)
     assert everything[0].id == newest.id
     assert {view.id for view in everything} == {view.id for view in [*made, newest]}
     assert paged == everything
@@ -324,6 +347,289 @@ def test_an_unknown_approval(sqlite_bench: Bench) -> None:
     """Neither read nor revoked."""
     with sqlite_bench.database.write() as conn:
         with pytest.raises(NotFound):
-            get_approval(conn, "apr_x")
+            get_approval(conn, "apr_x", now=sqlite_bench.now)
         with pytest.raises(NotFound):
             revoke_approval(conn, ORIGIN, "apr_x", now=sqlite_bench.now)
+
+
+# --- how a classification is delivered --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("class_id", "asked", "delivery"),
+    [
+        (DEFINITION_UPDATES, None, "device"),
+        (CLASS, None, "expanded"),
+        (C, None, "expanded"),
+        (DEFINITION_UPDATES, "expanded", "expanded"),
+        (CLASS, "device", "device"),
+    ],
+)
+def test_a_classification_is_expanded_unless_it_is_definitions(
+    bench: Bench, class_id: str, asked: str | None, delivery: str
+) -> None:
+    """Left out, the recommended way is taken; asked for, either is."""
+    view = approve(bench, class_id, target_type="classification", delivery=asked)
+    assert (view.delivery, view.effective_state) == (delivery, "active")
+    assert read(bench, view) == view
+    assert bench.rows("audit_entry", "seq")[-1]["after"]["delivery"] == delivery
+
+
+def test_an_update_has_no_delivery(bench: Bench) -> None:
+    """Nor has a block of a classification."""
+    assert approve(bench).delivery is None
+    assert block(bench, CLASS, target_type="classification").delivery is None
+
+
+def test_an_expanded_classification_waits_for_no_licence(bench: Bench) -> None:
+    """Each update of it waits for its own, so that the approval can be made before."""
+    bench.add("eula", id=EULA, first_seen_at=bench.now)
+    bench.catalogue(A, eula_id=EULA, classification_id=CLASS)
+    assert approve(bench, CLASS, target_type="classification").effective_state == "active"
+
+
+# --- blocks ---------------------------------------------------------------------------------------------
+
+
+def test_a_block_is_made_and_read(bench: Bench) -> None:
+    """With its reason and its end; it is active, and never held."""
+    bench.catalogue(A, title="2026-11 Cumulative")
+    view = block(bench, reason="breaks VPN, INC-4471", expires_at=bench.now + HOUR)
+    assert (view.action, view.reason, view.expires_at) == (
+        "block",
+        "breaks VPN, INC-4471",
+        bench.now + HOUR,
+    )
+    assert (view.requested_state, view.effective_state, view.reasons) == ("active", "active", ())
+    assert view.target.title == "2026-11 Cumulative"
+    assert read(bench, view) == view
+    made = bench.rows("audit_entry", "seq")[-1]["after"]
+    assert (made["action"], made["reason"]) == ("block", "breaks VPN, INC-4471")
+    assert made["expires_at"] == "2026-11-21T13:00:00+00:00"
+
+
+def test_anything_can_be_blocked(bench: Bench) -> None:
+    """What is unknown, withdrawn, superseded, or under an open licence; and without a warning."""
+    bench.add("eula", id=EULA, first_seen_at=bench.now)
+    bench.catalogue(A, eula_id=EULA, publication_state="Expired", classification_id=CLASS)
+    bench.catalogue(B, eula_id=EULA, classification_id=CLASS)
+    bench.add("revision_relation", update_id=B, revision_number=200, kind="supersedes", clause=0, target_id=A)
+    for target in (A, B, C):
+        assert block(bench, target).warnings == ()
+    assert block(bench, CLASS, target_type="classification").effective_state == "active"
+
+
+def test_a_block_holds_the_approval_of_the_same(bench: Bench) -> None:
+    """As long as it holds: not before it is made, nor once it is revoked or over."""
+    bench.catalogue(A)
+    view = approve(bench)
+    assert view.effective_state == "active"
+    first = block(bench)
+    held = read(bench, view)
+    assert (held.requested_state, held.effective_state, held.reasons) == ("active", "held", ("blocked",))
+    with bench.database.write() as conn:
+        revoke_approval(conn, ORIGIN, first.id, now=bench.now)
+    assert read(bench, view).effective_state == "active"
+    block(bench, expires_at=bench.now + HOUR)
+    assert read(bench, view).reasons == ("blocked",)
+    bench.now += HOUR
+    assert read(bench, view).effective_state == "active"
+
+
+def test_a_block_of_some_groups_holds_what_is_for_no_others(bench: Bench) -> None:
+    """An approval is held if a block holds wherever it does, and not if it still reaches somebody."""
+    bench.catalogue(A)
+    one, two = group(bench, "one"), group(bench, "two")
+    everywhere, both, first = (approve(bench, group_ids=ids) for ids in (["all-devices"], [one, two], [one]))
+    block(bench, group_ids=[one])
+    assert [read(bench, view).effective_state for view in (everywhere, both, first)] == [
+        "active",
+        "active",
+        "held",
+    ]
+    block(bench, group_ids=[one, two])
+    assert [read(bench, view).effective_state for view in (everywhere, both, first)] == [
+        "active",
+        "held",
+        "held",
+    ]
+
+
+def test_a_block_of_the_classification_holds_its_updates(bench: Bench) -> None:
+    """The approval of an update says so, and that of one in another classification does not."""
+    bench.catalogue(A, classification_id=CLASS)
+    bench.catalogue(B, classification_id=DEFINITION_UPDATES)
+    views = [approve(bench, A), approve(bench, B)]
+    block(bench, CLASS, target_type="classification")
+    assert [read(bench, view).reasons for view in views] == [("blocked",), ()]
+
+
+def test_a_block_holds_the_classification_on_the_device_only(bench: Bench) -> None:
+    """Its GUID would bring the blocked update; expanded, all others still go."""
+    bench.catalogue(A, classification_id=CLASS)
+    bench.catalogue(B, classification_id=DEFINITION_UPDATES)
+    one = group(bench, "one")
+    device = approve(bench, CLASS, target_type="classification", delivery="device")
+    expanded = approve(bench, CLASS, target_type="classification", group_ids=[one])
+    other = approve(bench, DEFINITION_UPDATES, target_type="classification")
+    block(bench, A)
+    assert [read(bench, view).reasons for view in (device, expanded, other)] == [
+        ("classification_has_block",),
+        (),
+        (),
+    ]
+    block(bench, CLASS, target_type="classification")
+    assert [read(bench, view).reasons for view in (device, expanded, other)] == [
+        ("blocked",),
+        ("blocked",),
+        (),
+    ]
+
+
+@pytest.mark.parametrize("target_type", ["update", "classification"])
+def test_twins_are_told_apart_by_their_action(bench: Bench, target_type: str) -> None:
+    """An approval and a block of the same may stand side by side; two blocks may not."""
+    approve(bench, target_type=target_type)
+    first = block(bench, target_type=target_type)
+    with pytest.raises(Conflict) as caught:
+        block(bench, target_type=target_type, reason="another")
+    assert (caught.value.code, caught.value.members) == ("approval_conflict", {"existing": first.id})
+    assert caught.value.detail == f"{first.id} already blocks this for these groups."
+
+
+def test_revoking_a_block_leaves_nothing_behind(bench: Bench) -> None:
+    """Devices hold no block; what they may install of it again is said, and the ledger says what was revoked."""
+    bench.enrol()
+    bench.add("device_update", device_pk=1, update_id=A, lists=17, state="installable", since=bench.now)
+    view = block(bench)
+    with bench.database.write() as conn:
+        revoked, residual = revoke_approval(conn, ORIGIN, view.id, now=bench.now)
+    assert (revoked.requested_state, revoked.effective_state) == ("revoked", "revoked")
+    assert (residual.devices, "delivered again" in residual.detail) == (0, True)
+    assert bench.rows("audit_entry", "seq")[-1]["detail"] == {
+        "target": {"type": "update", "id": A},
+        "action": "block",
+        "group_ids": ["all-devices"],
+    }
+
+
+def test_devices_with_updates_of_an_expanded_classification_are_counted(bench: Bench) -> None:
+    """They hold no GUID of it, but its updates."""
+    for number, update_id in enumerate((A, A, B, C), start=1):
+        bench.enrol(f"DEV{number}")
+        lists = 17 if number != 2 else 1
+        bench.add(
+            "device_update",
+            device_pk=number,
+            update_id=update_id,
+            lists=lists,
+            state="installable",
+            since=bench.now,
+        )
+    bench.catalogue(A, classification_id=CLASS)
+    bench.catalogue(B, classification_id=CLASS)
+    bench.catalogue(C, classification_id=DEFINITION_UPDATES)
+    views = [approve(bench, each, target_type="classification") for each in (CLASS, DEFINITION_UPDATES)]
+    with bench.database.write() as conn:
+        residuals = [revoke_approval(conn, ORIGIN, view.id, now=bench.now)[1] for view in views]
+    assert [residual.devices for residual in residuals] == [2, 0]
+    assert residuals[0].detail.startswith("2 devices hold updates of this classification already")
+    assert residuals[1].detail == "No device holds this approval; none will get it."
+
+
+# --- times ----------------------------------------------------------------------------------------------
+
+
+def test_an_approval_waits_for_its_time(bench: Bench) -> None:
+    """Held until then, whatever it is of; active from that very moment on."""
+    bench.catalogue(A)
+    begins = bench.now + HOUR
+    views = [
+        approve(bench, not_before=begins),
+        approve(bench, CLASS, target_type="classification", not_before=begins),
+        approve(bench, DEFINITION_UPDATES, target_type="classification", not_before=begins),
+    ]
+    assert [(view.effective_state, view.reasons) for view in views] == [("held", ("not_before",))] * 3
+    bench.now = begins
+    assert [read(bench, view).effective_state for view in views] == ["active"] * 3
+    assert bench.rows("audit_entry", "seq")[-1]["after"]["not_before"] == "2026-11-21T13:00:00+00:00"
+
+
+def test_an_approval_comes_to_its_end(bench: Bench) -> None:
+    """From that very moment it is expired: no twin, not in the active list, and still in the other."""
+    bench.catalogue(A)
+    view = approve(bench, expires_at=bench.now + HOUR)
+    lasting = approve(bench, B)
+    bench.now += HOUR
+    over = read(bench, view)
+    assert (over.requested_state, over.effective_state, over.reasons) == ("expired", "expired", ())
+    with bench.database.read() as conn:
+        active, inactive = (
+            [each.id for each in list_approvals(conn, active=flag, before=None, limit=9, now=bench.now)]
+            for flag in (True, False)
+        )
+    assert (active, inactive) == ([lasting.id], [view.id])
+    again = approve(bench)
+    assert again.effective_state == "active"
+    with bench.database.write() as conn:
+        revoked, _ = revoke_approval(conn, ORIGIN, view.id, now=bench.now)
+    assert (revoked.requested_state, revoked.effective_state) == ("revoked", "revoked")
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ({"action": "block"}, [("/reason", "required")]),
+        ({"action": "block", "reason": ""}, [("/reason", "required")]),
+        ({"action": "block", "reason": "x", "not_before": 2}, [("/not_before", "not_for_blocks")]),
+        (
+            {"action": "block", "reason": "x", "allow_without_metadata": True},
+            [("/allow_without_metadata", "not_an_update")],
+        ),
+        (
+            {"target_type": "classification", "allow_without_metadata": True},
+            [("/allow_without_metadata", "not_an_update")],
+        ),
+        ({"delivery": "device"}, [("/delivery", "not_a_classification")]),
+        ({"delivery": "expanded"}, [("/delivery", "not_a_classification")]),
+        (
+            {"target_type": "classification", "action": "block", "reason": "x", "delivery": "device"},
+            [("/delivery", "not_a_classification")],
+        ),
+        ({"expires_at": 0}, [("/expires_at", "too_early")]),
+        ({"expires_at": -1}, [("/expires_at", "too_early")]),
+        ({"not_before": 2, "expires_at": 1}, [("/expires_at", "too_early")]),
+        ({"not_before": 2, "expires_at": 2}, [("/expires_at", "too_early")]),
+        ({"not_before": -2, "expires_at": -1}, [("/expires_at", "too_early")]),
+        (
+            {"action": "block", "not_before": 2, "delivery": "device", "expires_at": 1},
+            [
+                ("/reason", "required"),
+                ("/not_before", "not_for_blocks"),
+                ("/delivery", "not_a_classification"),
+                ("/expires_at", "too_early"),
+            ],
+        ),
+    ],
+    ids=str,
+)
+def test_nonsense_is_refused(
+    sqlite_bench: Bench, values: dict[str, Any], wrong: list[tuple[str, str]]
+) -> None:
+    """Every wrong member is named at once, and nothing is written. Times are in hours from now."""
+    before = sqlite_bench.dump()
+    given = {
+        name: sqlite_bench.now + value * HOUR if name in {"not_before", "expires_at"} else value
+        for name, value in values.items()
+    }
+    with pytest.raises(Invalid) as caught:
+        approve(sqlite_bench, **given)
+    assert [(error.pointer, error.code) for error in caught.value.errors] == wrong
+    assert sqlite_bench.dump() == before
+
+
+def test_times_in_the_past_are_no_nonsense(bench: Bench) -> None:
+    """A beginning that is past is a beginning; an end behind it may be the next second."""
+    bench.catalogue(A)
+    view = approve(bench, not_before=bench.now - HOUR, expires_at=bench.now + timedelta(seconds=1))
+    assert view.effective_state == "active"
