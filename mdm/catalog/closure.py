@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import exists, func, select
 
 from mdm.storage.statements import table_of
 from mdm.storage.tables import RevisionRelation, UpdateRevision
 from mdm.upstream.messages import UpdateIdentity
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from collections.abc import Iterator
+
+    from sqlalchemy import ColumnElement, Connection
 
 __all__ = ["missing_parts"]
 
 _relation = table_of(RevisionRelation)
 _revision = table_of(UpdateRevision)
+_target = _revision.alias("target")
 
 
 def missing_parts(connection: Connection, upstream_url: str) -> list[UpdateIdentity]:
@@ -28,29 +31,45 @@ def missing_parts(connection: Connection, upstream_url: str) -> list[UpdateIdent
 
     A bundle names a revision; a prerequisite is satisfied by any, which is written as number 0.
     """
-    target = _revision.alias("target")
-    exact = and_(
-        target.c.update_id == _relation.c.target_id,
-        or_(
-            _relation.c.target_revision.is_(None),
-            target.c.revision_number == _relation.c.target_revision,
+    # asked apart: prerequisites are most edges and have few targets, which the index tells without reading a row
+    return sorted(
+        {*_missing_prerequisites(connection, upstream_url), *_missing_parts(connection, upstream_url)}
+    )
+
+
+def _missing_prerequisites(connection: Connection, upstream_url: str) -> Iterator[UpdateIdentity]:
+    named = select(_relation.c.target_id).distinct().where(_relation.c.kind == "requires").subquery("named")
+    statement = select(named.c.target_id).where(
+        ~exists().where(_target.c.update_id == named.c.target_id),
+        exists().where(
+            _relation.c.kind == "requires",
+            _relation.c.target_id == named.c.target_id,
+            *_is_written_here(upstream_url),
         ),
     )
-    rows = connection.execute(
-        select(_relation.c.target_id, _relation.c.target_revision)
-        .join(
-            _revision,
-            and_(
-                _revision.c.update_id == _relation.c.update_id,
-                _revision.c.revision_number == _relation.c.revision_number,
-            ),
-        )
-        .where(
-            _relation.c.kind.in_(("bundles", "requires")),
-            _revision.c.is_latest,
-            _revision.c.upstream_url == upstream_url,
-            ~exists().where(exact).correlate(_relation),
-        )
-        .distinct()
+    for target_id in connection.scalars(statement):
+        yield UpdateIdentity(target_id, 0)
+
+
+def _missing_parts(connection: Connection, upstream_url: str) -> Iterator[UpdateIdentity]:
+    stored = exists().where(
+        _target.c.update_id == _relation.c.target_id,
+        _target.c.revision_number == func.coalesce(_relation.c.target_revision, _target.c.revision_number),
     )
-    return sorted(UpdateIdentity(target_id, number or 0) for target_id, number in rows)
+    statement = select(_relation.c.target_id, _relation.c.target_revision).where(
+        _relation.c.kind == "bundles",
+        ~stored.correlate(_relation),
+        exists().where(*_is_written_here(upstream_url)).correlate(_relation),
+    )
+    for target_id, number in connection.execute(statement):
+        yield UpdateIdentity(target_id, number or 0)
+
+
+def _is_written_here(upstream_url: str) -> tuple[ColumnElement[bool], ...]:
+    """The conditions for an edge of an update's highest revision, which came from this upstream."""
+    return (
+        _revision.c.update_id == _relation.c.update_id,
+        _revision.c.revision_number == _relation.c.revision_number,
+        _revision.c.is_latest,
+        _revision.c.upstream_url == upstream_url,
+    )

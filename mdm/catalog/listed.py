@@ -114,6 +114,8 @@ def _work_off(session: RunSession, name: BacklogName) -> bool:
             for batch in batches:
                 _settle(session, name, batch)
                 refused += batch.refused
+                if batch.stored:
+                    breaker = None  # of the pages to come: the upstream gives what it lists
         for each in due:
             if each.revision_number == 0:
                 _find_any(session, name, each)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, literal, select
+from sqlalchemy import and_, select
 
 from mdm.catalog.ids import chunks
 from mdm.catalog.relations import of_kind
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import CTE, ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
 __all__ = ["VISIBLE_TYPES", "Chain", "chain_of", "older_than", "superseded_since", "visible"]
 
@@ -64,16 +64,9 @@ def visible(revision: Any) -> tuple[ColumnElement[bool], ...]:
 
 def chain_of(connection: Connection, update_id: str) -> Chain:
     """Return everything an update supersedes and is superseded by."""
-    before = _closure(update_id, newer=False)
-    after = _closure(update_id, newer=True)
-    published = (
-        select(after.c.id)
-        .join(_revision, _revision.c.update_id == after.c.id)
-        .where(after.c.id != update_id, *visible(_revision), _revision.c.publication_state != "Expired")
-    )
-    older = connection.scalars(select(before.c.id).where(before.c.id != update_id).order_by(before.c.id))
-    newer = connection.scalars(published.order_by(after.c.id))
-    return Chain(tuple(older), tuple(newer))
+    older = older_than(connection, [update_id])
+    newer = {edge.newer for edge in _newer_edges(connection, {update_id}) if edge.counts}
+    return Chain(tuple(sorted(older - {update_id})), tuple(sorted(newer - {update_id})))
 
 
 def older_than(connection: Connection, update_ids: Iterable[str]) -> set[str]:
@@ -158,10 +151,7 @@ def _edge_columns(*more: ColumnElement[Any]) -> Select[Any]:
 
 def _edges(column: ColumnElement[str], where: ColumnElement[str], ids: list[str]) -> Select[str]:
     return (
-        select(column)
-        .distinct()
-        .join(_revision, _of_highest())
-        .where(of_kind("supersedes"), where.in_(ids))
+        select(column).distinct().join(_revision, _of_highest()).where(of_kind("supersedes"), where.in_(ids))
     )
 
 
@@ -171,21 +161,3 @@ def _of_highest() -> ColumnElement[bool]:
         _revision.c.revision_number == _relation.c.revision_number,
         _revision.c.is_latest,
     )
-
-
-def _closure(update_id: str, *, newer: bool) -> CTE:
-    """The ids above or below an update; UNION drops what is there already, so that a ring ends."""
-    known, found = (
-        (_relation.c.target_id, _relation.c.update_id)
-        if newer
-        else (_relation.c.update_id, _relation.c.target_id)
-    )
-    reached = select(literal(update_id).label("id")).cte("newer" if newer else "older", recursive=True)
-    step = (
-        select(found)
-        .select_from(reached)
-        .join(_relation, known == reached.c.id)
-        .join(_revision, _of_highest())
-        .where(_relation.c.kind == "supersedes")
-    )
-    return reached.union(step)

@@ -1,7 +1,8 @@
 """The thread that syncs: claims queued runs, asks for scheduled ones, and does them one after the other.
 
 Any number of processes may have one: the ledger gives each run to one of them. A failed run is not repeated
-at once, but an hour later. Runs that ended long ago are forgotten here as well.
+at once, but an hour later. Runs that ended long ago are forgotten here as well, and the catalogue is cleaned up
+after a run that succeeded.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mdm.catalog.runs import (
     requeue_running,
 )
 from mdm.catalog.sync import run_sync
+from mdm.catalog.upkeep import Upkeep
 from mdm.catalog.upstreams import list_upstreams
 from mdm.errors import Unavailable
 from mdm.storage.statements import table_of
@@ -80,6 +82,7 @@ class SyncWorker:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._patience = patience or Patience(sleep=self._stopping.wait)
+        self._upkeep = Upkeep(database, clock, self._stopping.is_set)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -191,8 +194,10 @@ class SyncWorker:
             bytes_received=ended.bytes_received,
             error=ended.error,
         )
-        if ended.state == "succeeded" and self._after_sync is not None:
-            self._after_sync(ended)
+        if ended.state == "succeeded":
+            self._upkeep.after_sync(ended.id)
+            if self._after_sync is not None:
+                self._after_sync(ended)
         return ended
 
 

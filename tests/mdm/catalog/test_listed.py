@@ -101,6 +101,47 @@ def test_the_second_run_asks_for_what_is_new_and_newly_ticked(
     assert "<Anchor>anchor 1</Anchor>" in update_lists(bench)[0]  # the old filter has its own
 
 
+def test_a_backlog_of_several_pages_is_worked_off_once(
+    bench: Any, document: Callable[..., str], select: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each revision is asked for once, the highest of those listed, also when some of a page stay in the backlog."""
+    monkeypatch.setattr("mdm.catalog.listed._PAGE", 2)
+    select(bench)
+    upstream = bench.upstream
+    upstream.max_updates = 1
+    for key in (E, C, A, D):
+        upstream.add(document(key, 200), selected=True)
+    upstream.add(document(C, 100), selected=True)
+    upstream.updates[(B, 1)] = "<not the document>"
+    upstream.selected.append((B, 1))
+    run = bench.sync()
+    assert (run.state, run.new, run.failed, run.phase_total) == ("succeeded", 4, 1, 0)
+    assert stored(bench) == {(key, 200) for key in (A, C, D, E)}
+    assert sorted(upstream.asked_ids()) == [(A, 200), (B, 1), (C, 200), (D, 200), (E, 200)]
+    assert [row["update_id"] for row in bench.rows("queued_revision")] == [B]
+
+
+def test_a_page_of_which_nothing_can_be_had_stops_no_run_that_got_something(
+    sqlite_bench: Any,
+    document: Callable[..., str],
+    select: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only an upstream that has given nothing at all of a list is taken for ill."""
+    monkeypatch.setattr("mdm.catalog.listed._PAGE", 11)
+    select(sqlite_bench)
+    sqlite_bench.upstream.add(document(A, 200), selected=True)
+    sqlite_bench.upstream.selected += [
+        (f"{number:08d}-0000-4000-9000-000000000000", 1) for number in range(5)
+    ]
+    sqlite_bench.upstream.selected += [
+        (f"f{number:07d}-0000-4000-9000-000000000000", 1) for number in range(16)
+    ]
+    run = sqlite_bench.sync()
+    assert (run.state, run.error) == ("succeeded", None)
+    assert len(sqlite_bench.rows("queued_revision")) == 21
+
+
 def test_the_anchor_waits_for_what_is_missing_but_not_for_ever(
     sqlite_bench: Any, document: Callable[..., str], select: Callable[..., None]
 ) -> None:

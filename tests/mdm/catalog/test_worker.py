@@ -341,6 +341,29 @@ def test_what_depends_on_the_catalogue_follows_a_sync(
     assert seen == [run.id]
 
 
+def test_the_catalogue_is_cleaned_up_after_a_sync_that_succeeded(
+    sqlite_bench: Any, make_worker: Callable[..., SyncWorker], document: Callable[..., str]
+) -> None:
+    """And before whatever depends on the catalogue looks at it; a sync that failed cleans up nothing."""
+    sqlite_bench.upstream.add(document(A, 200, expired=True))
+    with sqlite_bench.database.write() as connection:
+        enqueue_needed(connection, [(A, 200)], sqlite_bench.clock())
+    assert make_worker(sqlite_bench).run_pending() is not None
+    assert len(sqlite_bench.rows("update_revision")) == 1
+    sqlite_bench.clock.now += timedelta(days=8)
+    seen: list[int] = []
+    worker = make_worker(
+        sqlite_bench, after_sync=lambda _run: seen.append(len(sqlite_bench.rows("update_revision")))
+    )
+    sqlite_bench.upstream.broken = {"GetAuthConfig"}
+    worker.run_pending()
+    assert len(sqlite_bench.rows("update_revision")) == 1
+    sqlite_bench.upstream.broken = set()
+    ask(sqlite_bench)
+    worker.run_pending()
+    assert seen == [0]
+
+
 def test_authorities_that_cannot_be_read_fail_the_run(
     sqlite_bench: Any, make_worker: Callable[..., SyncWorker], tmp_path: Path
 ) -> None:

@@ -36,10 +36,25 @@ def test_lists(api: Api) -> None:
         "id": E1,
         "title": ".NET",
         "accepted": False,
+        "changed": False,
         "first_seen_at": "2026-11-21T12:00:00Z",
         "texts": [
-            {"locale": "de", "available": False, "text_sha256": None, "error": "The file is gone."},
-            {"locale": "en", "available": True, "text_sha256": HASH, "error": None},
+            {
+                "locale": "de",
+                "geo_id": None,
+                "available": False,
+                "text_sha256": None,
+                "error": "The file is gone.",
+                "current": True,
+            },
+            {
+                "locale": "en",
+                "geo_id": None,
+                "available": True,
+                "text_sha256": HASH,
+                "error": None,
+                "current": True,
+            },
         ],
         "update_count": 1,
         "updates_waiting": 1,
@@ -60,6 +75,34 @@ def test_reading_a_text(api: Api) -> None:
         "en",
     ]
     api.refused("GET", f"/eulas/{A}", 404, "not_found")
+
+
+def test_a_text_for_one_country_and_one_that_was_replaced(accepting_api: Api) -> None:
+    """The first is asked for by country, the second by the hash that the ledger names."""
+    fill(accepting_api)
+    bench = accepting_api.bench
+    german = hashlib.sha256(b"Nur hier.").hexdigest()
+    bench.add(
+        "eula_text",
+        eula_id=E1,
+        locale="en",
+        geo_id="DEU",
+        file_sha1="z",
+        text="Nur hier.",
+        text_sha256=german,
+    )
+    bench.add(
+        "eula_text", eula_id=E1, locale="en", file_sha1="o", text="Old.", text_sha256="a" * 64, current=False
+    )
+    document = accepting_api.get(f"/eulas/{E1}", locale="en", geo_id="deu")
+    assert (document["geo_id"], document["text"]) == ("DEU", "Nur hier.")
+    assert accepting_api.get(f"/eulas/{E1}", text_sha256="A" * 64)["text"] == "Old."
+    body = {"locale": "en", "geo_id": "DEU", "text_sha256": german}
+    accepted = accepting_api.post(f"/eulas/{E1}/accept", body)
+    assert (accepted["geo_id"], accepted["holds"]) == ("DEU", True)
+    old = {"locale": "en", "text_sha256": "a" * 64}
+    accepting_api.refused("POST", f"/eulas/{E1}/accept", 409, "eula_text_changed", json=old)
+    accepting_api.refused("GET", f"/eulas/{E1}", 422, "validation_failed", params={"geo_id": "Germany"})
 
 
 def test_accepting(accepting_api: Api) -> None:

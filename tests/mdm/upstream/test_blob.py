@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import struct
 import tempfile
 from typing import TYPE_CHECKING
@@ -81,6 +82,51 @@ def cabinet_with(offset: int = 0, size: int | None = None) -> bytes:
     return bytes(data)
 
 
+def patched(at: int, value: int) -> bytes:
+    """A cabinet with another 16-bit number in its header: at 28 of members, at 30 flags."""
+    data = bytearray(pack_blob(TEXT))
+    struct.pack_into("<H", data, at, value)
+    return bytes(data)
+
+
+def test_room_for_a_signature_is_passed_by() -> None:
+    """A cabinet may leave room for others' data in its header and in each folder (MS-CAB 2.1)."""
+    plain = pack_blob(TEXT)
+    head, folder, rest = plain[:36], plain[36:44], plain[44:]
+    reserves = struct.pack("<HBB", 20, 3, 0) + b"\xff" * 20
+    data = bytearray(head + reserves + folder + b"\xee" * 3 + rest)
+    struct.pack_into("<H", data, 30, 4)
+    grown = len(data) - len(plain)
+    for at in (
+        8,
+        16,
+        36 + len(reserves),
+    ):  # the cabinet's length, where its entries are, and where its data are
+        struct.pack_into("<I", data, at, struct.unpack_from("<I", data, at)[0] + grown)
+    assert decode_cabinet(bytes(data)) == TEXT
+
+
+def test_entries_are_looked_for_where_the_decoder_finds_them() -> None:
+    """A header that points to a harmless entry elsewhere does not hide the one that is decoded."""
+    data = bytearray(cabinet_with(offset=2))
+    struct.pack_into("<I", data, 16, len(data))
+    harmless = pack_blob(TEXT)[44:65]
+    with pytest.raises(BlobError, match="exactly one member called blob"):
+        decode_cabinet(bytes(data) + harmless)
+
+
+def test_decoding_leaves_no_memory_behind() -> None:
+    """A catalogue is 150,000 documents: what each of them leaves behind adds up."""
+    cabinet = pack_blob(TEXT)
+    with BlobReader() as blobs:
+        list(blobs.decode_cabinet(cabinet))
+        before = len(gc.get_objects())
+        for _ in range(50):
+            list(blobs.decode_cabinet(cabinet))
+        gc.collect()
+        assert len(gc.get_objects()) <= before + 10
+
+
 @pytest.mark.parametrize(
     ("blob", "reason"),
     [
@@ -94,6 +140,10 @@ def cabinet_with(offset: int = 0, size: int | None = None) -> bytes:
         (record(cabinet=pack_member(b"abc")), "not UTF-16LE"),
         (record(cabinet=pack_member(b"\x00\xd8")), "not UTF-16LE"),
         (record(cabinet=cabinet_with(offset=2)), "exactly one member called blob"),
+        (record(cabinet=b"XSCF" + pack_blob(TEXT)[4:]), "it is no cabinet"),
+        (record(cabinet=patched(28, 2)), "exactly one member called blob"),
+        (record(cabinet=patched(30, 1)), "exactly one member called blob"),
+        (record(cabinet=patched(30, 2)), "exactly one member called blob"),
         (record(cabinet=cabinet_with(size=0x7FFFFFFF)), "declares 2147483647 bytes"),
         (record(cabinet=cabinet_with(size=4096)), "cannot be decoded"),
     ],

@@ -16,7 +16,9 @@ from mdm.upstream.xml import (
     DA,
     SD,
     SOAP,
+    GuardedExpat,
     XmlLimits,
+    XmlRefused,
     child,
     children,
     read_soap_body,
@@ -157,6 +159,80 @@ def test_hostile_documents_are_refused(attack: str) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 64 * 1024 * 1024
+
+
+class PassingOver:
+    """Handlers that note what they get, and pass over the content of every <skip>."""
+
+    def __init__(self, limits: XmlLimits | None = None) -> None:
+        """Begin a document."""
+        self.seen: list[str] = []
+        self.parser = GuardedExpat(limits or XmlLimits()).ParserCreate("utf-8")
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self.start
+        self.parser.EndElementHandler = lambda name: self.seen.append(f"/{name}")
+        self.parser.CharacterDataHandler = self.seen.append
+
+    def start(self, name: str, _attributes: object) -> None:
+        """Note a start."""
+        self.seen.append(name)
+        if name == "skip":
+            self.parser.pass_over({"kept"})
+
+    def read(self, *pieces: str) -> list[str]:
+        """Parse, and return what was seen."""
+        for piece in pieces:
+            self.parser.Parse(piece.encode(), False)
+        self.parser.Parse(b"", True)
+        return self.seen
+
+
+def test_what_is_passed_over_reaches_no_handler_but_for_what_is_kept() -> None:
+    """Nested elements of the same name end nothing too early, and everything behind is handed on again."""
+    document = "<a>1<skip>2<b><skip/>3</b><kept>4<kept/></kept></skip>5<skip/><c>6</c></a>"
+    expected = ["a", "1", "skip", "kept", "kept", "/kept", "/kept", "5", "skip", "c", "6", "/c", "/a"]
+    assert PassingOver().read(document) == expected
+    assert PassingOver().read(*document) == expected
+
+
+@pytest.mark.parametrize(
+    ("limits", "inner", "reason"),
+    [
+        (XmlLimits(depth=4), "<b><c><d/></c></b>", "more than 4 elements deep"),
+        (XmlLimits(elements=4), "<b/><b/><b/>", "more than 4 elements"),
+        (XmlLimits(attributes=1), '<b x="1" y="2"/>', "more than 1 attributes"),
+        (XmlLimits(name=9), f"<{'n' * 10}/>", "more than 9 characters"),
+        (XmlLimits(name=9), f'<b {"n" * 10}="1"/>', "more than 9 characters"),
+        (XmlLimits(namespaces=1), '<b xmlns="u:1"><c xmlns="u:2"/></b>', "more than 1 namespaces"),
+        (XmlLimits(bytes=30), "x" * 30, "more than 30 bytes"),
+    ],
+)
+def test_what_is_passed_over_is_bounded_as_all_else(limits: XmlLimits, inner: str, reason: str) -> None:
+    """Nobody looks at it, and it cannot be used to hide from a limit."""
+    reader = PassingOver(limits)
+    if "xmlns" in inner:
+        reader.parser = GuardedExpat(limits).ParserCreate("utf-8", " ")
+        reader.parser.StartElementHandler = reader.start
+        reader.parser.EndElementHandler = reader.parser.CharacterDataHandler = reader.seen.append
+    with pytest.raises(XmlRefused, match=reason):
+        reader.read(f"<a><skip>{inner}</skip></a>")
+
+
+def test_names_are_remembered_up_to_a_bound() -> None:
+    """A peer that never uses a name twice fills no memory, and a name too long is refused all the same."""
+    expat = GuardedExpat(XmlLimits(name=20))
+
+    def parse(document: str) -> None:
+        parser = expat.ParserCreate()
+        parser.StartElementHandler = lambda _name, _attributes: None
+        parser.EndElementHandler = parser.CharacterDataHandler = lambda _text: None
+        parser.Parse(document.encode(), True)
+
+    for first in range(0, 3000, 300):
+        parse(f"<a>{''.join(f'<n{number}/>' for number in range(first, first + 300))}</a>")
+        assert len(expat.names) <= 600
+    with pytest.raises(XmlRefused):
+        parse(f"<{'n' * 21}/>")
 
 
 def test_a_request_is_written_in_order_and_escaped() -> None:
