@@ -370,7 +370,9 @@ class _Reading:
                         self._problem(f"{name}: {quoted(guid)} is not a GUID and is ignored.")
                         continue
                     if self._entries_left == 0:
-                        self._problem(f"{name}: more than {MAX_ENTRIES} updates in all: this list is not read.")
+                        self._problem(
+                            f"{name}: more than {MAX_ENTRIES} updates in all: this list is not read."
+                        )
                         return None
                     self._entries_left -= 1
                     fields = found[guid] = {}

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_ASKED_AGAIN", "Memory"]
 
+_LIST = "?list=StructData"
+
 MAX_ASKED_AGAIN = 10
 """Times a session asks for the same lists again because not all that they say could be written at once."""
 
@@ -97,7 +99,7 @@ class Memory:
         self.count("rows_postponed", postponed)
         if self.counts.get("lists_asked_again", 0) < MAX_ASKED_AGAIN:
             self.count("lists_asked_again")
-            self.attempted = [name for name in self.attempted if not name.startswith("Get ")]
+            self.attempted = [name for name in self.attempted if not name.endswith(_LIST)]
             self.queries_done = False
 
     def not_looked_at(self, requests: Iterable[Request]) -> None:

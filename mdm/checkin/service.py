@@ -215,10 +215,7 @@ class CheckIn:
         code, chal = self._next_proof(exchange, admitted)
         sender = self._sender(exchange, device, reception, memory)
         _take_in(exchange, device, reception, memory)
-        identified = reception.challenge is None and record_identity(
-            connection, device.pk, reception.answers, now
-        )
-        if stored is None or identified:
+        if record_identity(connection, device.pk, reception.answers, now) or stored is None:
             ensure_current(connection, device.pk)
         if self.provider_id is not None and reception.answers:
             versions = record_sync_version(connection, device.pk, reception.answers, self.provider_id, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,12 +11,14 @@ from mdm.access.scopes import Scope
 from mdm.devices.groups import get_group
 from mdm.devices.registry import (
     AuthScheme,
+    ServerAuthScheme,
     create_device,
     delete_device,
     device_pk,
     get_device,
     list_devices,
 )
+from mdm.devices.tags import set_tags
 from mdm.devices.timeline import list_timeline
 from mdm.devices.updates import list_device_updates
 from mdm.rest.fields import Body, Name, NoBody, NoQuery, ObjectId, PageQuery, SearchText
@@ -33,6 +35,20 @@ class NewDevice(Body):
     name: Name | None = None
     """For people; the device_id without it."""
     auth: AuthScheme = "syncml:auth-md5"
+    auth_each_message: bool = True
+    """False for a client that can show its credentials only once a session."""
+    server_auth: ServerAuthScheme | None = None
+    """How the server is to prove itself to the device; left out: not at all."""
+
+
+Tag = Annotated[Name, Field(max_length=64)]
+
+
+class NewTags(Body):
+    """The tags a device is to have."""
+
+    tags: Annotated[tuple[Tag, ...], Field(max_length=50)]
+    """These and no others; capitals become small letters."""
 
 
 class DevicesQuery(PageQuery):
@@ -58,6 +74,8 @@ def _create(call: Call[NoQuery, NewDevice]) -> Reply:
         device_id=body.device_id,
         name=body.name or body.device_id,
         auth=body.auth,
+        auth_each_message=body.auth_each_message,
+        server_auth=body.server_auth,
         now=call.now,
     )
     return Reply.created(f"/devices/{device.id}", asdict(device) | {"credentials": credentials})
@@ -77,6 +95,12 @@ def _get(call: Call[NoQuery, NoBody]) -> Reply:
     return Reply(get_device(call.conn, call.path_params["device"]))
 
 
+def _set_tags(call: Call[NoQuery, NewTags]) -> Reply:
+    device = call.path_params["device"]
+    set_tags(call.conn, call.origin, device, call.body.tags, now=call.now)
+    return Reply(get_device(call.conn, device))
+
+
 def _delete(call: Call[NoQuery, NoBody]) -> Reply:
     held = delete_device(call.conn, call.origin, call.path_params["device"], now=call.now)
     if held == 0:
@@ -89,7 +113,9 @@ def _list_updates(call: Call[DeviceUpdatesQuery, NoBody]) -> Reply:
     pk = device_pk(call.conn, call.path_params["device"])
     position = call.position(call.query, str)
     after = None if position.after is None else position.after[0]
-    rows = list_device_updates(call.conn, pk, after=after, limit=position.fetch, state=call.query.state)
+    rows = list_device_updates(
+        call.conn, pk, after=after, limit=position.fetch, state=call.query.state, now=call.now
+    )
     return Reply.of_page(position.page(rows, key=lambda row: (row.update_id,)))
 
 
@@ -139,6 +165,15 @@ OPERATIONS = (
         body=NoBody,
         status=200,
         summary="Forget a device",
+    ),
+    Operation(
+        method="PUT",
+        path="/devices/{device}/tags",
+        scope=Scope.DEVICES_WRITE,
+        handler=_set_tags,
+        query=NoQuery,
+        body=NewTags,
+        summary="Give a device these tags and no others; its groups follow at once",
     ),
     Operation(
         method="GET",

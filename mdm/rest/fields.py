@@ -133,6 +133,7 @@ _CODES: Final = {
     "bool_type": "wrong_type",
     "int_type": "wrong_type",
     "list_type": "wrong_type",
+    "dict_type": "wrong_type",
     "tuple_type": "wrong_type",
     "model_type": "wrong_type",
     "model_attributes_type": "wrong_type",

@@ -121,6 +121,8 @@ class Operation(Generic[Q, B]):
     body: type[B]
     status: int = 200
     summary: str
+    reads_only: bool = False
+    """A POST that changes nothing, because its question needs a body: it runs in a read transaction."""
 
 
 def operation_routes(operations: Iterable[Operation[Any, Any]], services: Services) -> list[Route]:
@@ -188,7 +190,8 @@ class _Endpoint:
 
     def _perform(self, operation: Operation[Any, Any], call: Callable[[Connection], Call[Any, Any]]) -> Reply:
         database = self.services.database
-        with database.read() if operation.method == "GET" else database.write() as conn:
+        reading = operation.method == "GET" or operation.reads_only
+        with database.read() if reading else database.write() as conn:
             reply = operation.handler(call(conn))
         if reply.after_commit is not None:
             reply.after_commit()

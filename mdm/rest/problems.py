@@ -119,14 +119,44 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     "group_builtin": Problem(
         409,
         "Built-in group",
-        "Every device is in `all-devices`: the group can neither be deleted nor given or robbed of members.",
+        "The bridge itself decides who is in `all-devices` and `unassigned`: they can neither be changed nor "
+        "deleted, nor given or robbed of members.",
     ),
     "group_in_use": Problem(
         409, "Group in use", "Active approvals name the group; revoke those in `approvals` first."
     ),
+    "group_named": Problem(
+        409,
+        "Group named by others",
+        "Those in `groups` include or exclude the group; change or delete them first.",
+    ),
+    "group_cycle": Problem(
+        409,
+        "Groups in a circle",
+        "Groups would include or exclude each other, so that none could be decided: each of `path` names the next.",
+    ),
     "no_upstream": Problem(
         409, "No upstream configured", "Set BRIDGE_UPSTREAM_URL to a WSUS or to Microsoft Update, then sync."
     ),
+    "upstream_exists": Problem(
+        409,
+        "Upstream exists already",
+        "The URL is in the list, or is that of BRIDGE_UPSTREAM_URL; change that entry instead.",
+    ),
+    "upstream_in_settings": Problem(
+        409, "Upstream named by the settings", "Disable it, or unset BRIDGE_UPSTREAM_URL."
+    ),
+    "incomplete_filter": Problem(
+        409,
+        "Incomplete filter",
+        "Give both `products` and `classifications`, or neither for everything the upstream has.",
+    ),
+    "interval_too_short": Problem(
+        409,
+        "Interval too short",
+        "Microsoft Update is read hourly at most, any other upstream every 15 minutes.",
+    ),
+    "sync_ended": Problem(409, "Sync has ended", "Only a sync that is queued or running can be cancelled."),
     "eula_not_accepted": Problem(
         409,
         "EULA not accepted",
@@ -173,6 +203,8 @@ _LINKED: Final[Mapping[str, tuple[str, str]]] = {
     "device_exists": ("existing", "devices"),
     "group_exists": ("existing", "groups"),
     "group_in_use": ("approvals", "approvals"),
+    "group_named": ("groups", "groups"),
+    "group_cycle": ("path", "groups"),
     "eula_not_accepted": ("eulas", "eulas"),
     "approval_conflict": ("existing", "approvals"),
 }

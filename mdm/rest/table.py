@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mdm.rest import approvals, audit, catalog, devices, eulas, groups
+from mdm.rest import approvals, audit, catalog, devices, eulas, groups, sync
 
 if TYPE_CHECKING:
     from mdm.rest.operations import Operation
@@ -15,6 +15,7 @@ OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
     *devices.OPERATIONS,
     *groups.OPERATIONS,
     *catalog.OPERATIONS,
+    *sync.OPERATIONS,
     *eulas.OPERATIONS,
     *approvals.OPERATIONS,
     *audit.OPERATIONS,

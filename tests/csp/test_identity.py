@@ -32,6 +32,7 @@ def said(request: Request, *texts: str | None) -> Answer:
         ((Answer(VERSION, 404), Answer(EDITION, 405)), WindowsIdentity(answered=True)),
         ((Answer(VERSION, 500, (Item(data="10.0.1"),)),), WindowsIdentity(answered=True)),
         ((Answer(VERSION, None), Answer(EDITION, None)), WindowsIdentity()),
+        ((Answer(VERSION, 401), Answer(EDITION, 407)), WindowsIdentity()),
         ((said(Request("Get", "./DevDetail/HwV"), "10.0.1"),), WindowsIdentity()),
         ((said(Request("Replace", VERSION.loc_uri), "10.0.1"),), WindowsIdentity()),
         ((), WindowsIdentity()),

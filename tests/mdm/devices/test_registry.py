@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
+from sqlmodel import SQLModel
 
 from mdm.audit import Origin
 from mdm.devices.groups import add_member, create_group
@@ -53,7 +55,9 @@ def test_a_new_device_has_said_nothing_yet(bench: Bench) -> None:
     """Everything unknown is None or unknown, never a zero that looks like an answer."""
     device, _ = enrol(bench, "urn:uuid:1")
     assert device.name == "Front desk"
-    assert device.groups == ("all-devices",)
+    assert device.groups == ("all-devices", "unassigned")
+    assert (device.os_version, device.os_edition, device.identity_as_of, device.enrolment_user) == (None,) * 4
+    assert device.tags == ()
     assert device.require_update_approval == PolicyAnswer("unknown", None, None, None)
     assert (device.last_checkin_at, device.as_of, device.installed_as_of, device.last_scan_time) == (
         None,
@@ -156,6 +160,38 @@ def test_a_described_device(bench: Bench) -> None:
     assert view.last_checkin_at is not None
     assert view.require_update_approval.status == "set"
     assert view.require_update_approval.value == "1"
+
+
+def test_a_refusal_is_shown_with_its_meaning(bench: Bench) -> None:
+    """The HRESULT behind a refused policy has its words, an unknown one stands alone, and a success has none."""
+    bench.enrol("DEV1")
+    bench.add(
+        "device_policy",
+        device_pk=1,
+        name="RequireUpdateApproval",
+        status="failed",
+        status_code=500,
+        at=bench.now,
+    )
+    for error, words in (
+        (None, None),
+        ("0x80070005", "Access to a file or registry key was denied."),
+        ("0x8F000001", None),
+        ("busy", None),
+    ):
+        with bench.database.write() as conn:
+            conn.execute(update(SQLModel.metadata.tables["device_policy"]).values(error=error))
+            shown = get_device(conn, "id-DEV1").require_update_approval
+        assert shown == PolicyAnswer("failed", None, 500, bench.now, error, words)
+
+
+def test_the_session_version_is_shown_as_told(sqlite_bench: Bench) -> None:
+    """None until the device has said it."""
+    sqlite_bench.enrol("DEV1")
+    with sqlite_bench.database.write() as conn:
+        assert get_device(conn, "id-DEV1").sync_version is None
+        conn.exec_driver_sql("UPDATE device SET sync_version = '3.0'")
+        assert get_device(conn, "id-DEV1").sync_version == "3.0"
 
 
 def test_a_scan_that_never_was(sqlite_bench: Bench) -> None:

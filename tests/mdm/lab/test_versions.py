@@ -64,6 +64,12 @@ def test_every_label_of_the_tables_is_known() -> None:
     assert {label for label in labels if oldest.has(label)} == {"1507"}
 
 
+def test_the_edition_is_named_as_windows_does() -> None:
+    """Windows 11 begins with a build, not with another version number."""
+    names = [Build(number).edition for number in (19045, 22000, 26100)]
+    assert names == ["Windows 10 Enterprise", "Windows 11 Enterprise", "Windows 11 Enterprise"]
+
+
 def test_old_builds_say_less() -> None:
     """Before 1703 there are no RevisionNumber leaves, and before Windows 11 the failure leaf is Status."""
     assert [Build(number).reports_revisions for number in (14393, 15063)] == [False, True]

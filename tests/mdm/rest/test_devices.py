@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from syncml.client import Outcome
+from syncml.messages import Item, Location
+
 if TYPE_CHECKING:
     from conftest import Api
 
@@ -24,7 +27,7 @@ def test_enrolment_shows_credentials_once(api: Api) -> None:
     assert response.status_code == 201
     body = response.json()
     assert response.headers["location"] == f"/api/v1/devices/{body['id']}"
-    assert set(body["credentials"]) == {"scheme", "username", "password", "nonce"}
+    assert set(body["credentials"]) == {"scheme", "username", "password", "nonce", "each_message", "server"}
     assert (body["device_id"], body["name"], body["auth"]) == ("DEV1", "Desk", "syncml:auth-md5")
     again = api.get(f"/devices/{body['id']}")
     assert again == {name: value for name, value in body.items() if name != "credentials"}
@@ -115,6 +118,48 @@ def test_updates_of_a_device(api: Api) -> None:
     api.refused("GET", "/devices/dev_nowhere/updates", 404, "not_found")
 
 
+def test_a_refusal_is_shown_with_its_error(api: Api) -> None:
+    """The device has the policy's HRESULT and its words, its session protocol, and the timeline the same facts."""
+    api.bench.enrol("DEV1")
+    (row,) = api.bench.rows("device")
+    api.bench.add(
+        "device_policy",
+        device_pk=row["pk"],
+        name="RequireUpdateApproval",
+        status="failed",
+        status_code=500,
+        error="0x80070005",
+        at=api.bench.now,
+    )
+    detail = {
+        "verb": "Exec",
+        "loc_uri": "./Vendor/MSFT/Reboot/RebootNow",
+        "status": 405,
+        "error": "0x86000011",
+    }
+    api.bench.add("device_event", device_pk=row["pk"], at=api.bench.now, kind="command_failed", detail=detail)
+    with api.bench.database.write() as connection:
+        connection.exec_driver_sql("UPDATE device SET sync_version = '3.0'")
+    device = api.get("/devices/id-DEV1")
+    assert device["sync_version"] == "3.0"
+    assert device["require_update_approval"] == {
+        "status": "failed",
+        "value": None,
+        "status_code": 500,
+        "at": "2026-11-21T12:00:00Z",
+        "error": "0x80070005",
+        "error_text": "Access to a file or registry key was denied.",
+    }
+    (event,) = api.get("/devices/id-DEV1/timeline")["items"]
+    assert (event["kind"], event["detail"]) == (
+        "command_failed",
+        {
+            **detail,
+            "error_text": "The setting does not allow this command, or this build or edition lacks it.",
+        },
+    )
+
+
 def test_deleting_a_device(api: Api) -> None:
     """204 when nothing stays behind, else 200 with what the device keeps; then it is not found."""
     plain = enrol(api, "DEV0")
@@ -139,3 +184,46 @@ def test_paging_devices(api: Api) -> None:
         pages = api.pages("/devices", limit=limit)
         assert [len(page) for page in pages] == sizes
         assert [row["device_id"] for page in pages for row in page] == [f"DEV{n}" for n in range(5)]
+
+
+def test_tags_are_shown_wherever_the_device_is(api: Api) -> None:
+    """In the answer that set them, in the device, and in the list; each call says all of them."""
+    device = enrol(api, "DEV1")
+    path = f"/devices/{device['id']}"
+    response = api("PUT", f"{path}/tags", json={"tags": ["Lobby", "kiosk"]})
+    assert (response.status_code, response.json()["tags"]) == (200, ["kiosk", "lobby"])
+    assert api.get(path) == response.json()
+    assert api.get("/devices")["items"][0]["tags"] == ["kiosk", "lobby"]
+    assert api("PUT", f"{path}/tags", json={"tags": []}).json()["tags"] == []
+    api.refused("PUT", "/devices/dev_nowhere/tags", 404, "not_found", json={"tags": []})
+
+
+@pytest.mark.parametrize(
+    ("tags", "pointer", "code"),
+    [
+        (None, "/tags", "wrong_type"),
+        (["x", 7], "/tags/1", "wrong_type"),
+        (["  "], "/tags/0", "too_short"),
+        (["x" * 65], "/tags/0", "too_long"),
+        (["a\nb"], "/tags/0", "control_character"),
+        ([str(number) for number in range(51)], "/tags", "too_long"),
+    ],
+)
+def test_wrong_tags_are_named(sqlite_api: Api, tags: Any, pointer: str, code: str) -> None:
+    """By their place."""
+    device = enrol(sqlite_api, "DEV1")
+    path = f"/devices/{device['id']}/tags"
+    problem = sqlite_api.refused("PUT", path, 422, "validation_failed", json={"tags": tags})
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [(pointer, code)]
+
+
+def test_the_windows_of_a_device_is_shown(api: Api) -> None:
+    """Build and edition, once it has said them, and when it was asked."""
+    device = api.bench.enrol("DEV1")
+    for leaf, value in (("SwV", "10.0.26100.4652"), ("Ext/Microsoft/OSPlatform", "Windows 11 Enterprise")):
+        uri = f"./DevDetail/{leaf}"
+        device.answers[uri] = Outcome(200, (Item(source=Location(uri), data=value),))
+    device.check_in()
+    for shown in (api.get("/devices/id-DEV1"), api.get("/devices")["items"][0]):
+        assert (shown["os_version"], shown["os_edition"]) == ("10.0.26100.4652", "Windows 11 Enterprise")
+    assert api.get("/devices/id-DEV1")["identity_as_of"] == "2026-11-21T12:00:02Z"

@@ -108,7 +108,7 @@ def test_a_body_at_the_limit_is_read_and_one_over_it_is_not(sqlite_api: Api) -> 
     for content in (body(MAX_BODY + 1), chunks(MAX_BODY + 1)):
         problem = sqlite_api.refused("POST", "/groups", 413, "body_too_large", content=content, headers=JSON)
         assert problem["limit"] == MAX_BODY
-    assert len(sqlite_api.get("/groups")["items"]) == 2
+    assert len(sqlite_api.get("/groups")["items"]) == 3
 
 
 def test_a_body_said_to_be_too_large_is_not_read(sqlite_api: Api) -> None:
@@ -130,7 +130,7 @@ def test_a_client_that_goes_away(sqlite_api: Api) -> None:
 
     sent = call_asgi(sqlite_api, receive, [])
     assert sent[0]["status"] == 400
-    assert len(sqlite_api.get("/groups")["items"]) == 1
+    assert len(sqlite_api.get("/groups")["items"]) == 2
 
 
 def call_asgi(api: Api, receive: Any, headers: list[tuple[bytes, bytes]]) -> list[MutableMapping[str, Any]]:
@@ -232,10 +232,10 @@ def test_a_failing_handler_leaves_nothing_behind(api: Api, data_dir: Any) -> Non
     client = TestClient(RequestId(RequestLog(app)), headers={"Authorization": f"Bearer {api.token}"})
     with pytest.raises(RuntimeError):
         client.post("/api/v1/things", json={"fail": True})
-    assert (done, len(api.bench.rows("device_group"))) == ([], 1)
+    assert (done, len(api.bench.rows("device_group"))) == ([], 2)
     response = client.post("/api/v1/things", json={})
     client.close()
-    assert (response.status_code, response.json()) == (203, {"seen": 1})
+    assert (response.status_code, response.json()) == (203, {"seen": 2})
     assert (done, api.bench.rows("device_group")) == (["committed"], [])
 
 
@@ -267,7 +267,7 @@ def test_a_read_cannot_write(api: Api, data_dir: Any) -> None:
     )
     assert client.get("/api/v1/things").status_code == 500
     client.close()
-    assert len(api.bench.rows("device_group")) == 1
+    assert len(api.bench.rows("device_group")) == 2
 
 
 def test_answers_are_compact_json(sqlite_api: Api) -> None:

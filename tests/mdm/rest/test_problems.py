@@ -133,6 +133,8 @@ def test_each_code_is_rendered_and_explained(code: str) -> None:
         "device_exists": {"existing": "1"},
         "group_exists": {"existing": None},
         "group_in_use": {"approvals": ["1", "2"]},
+        "group_named": {"groups": ["1"]},
+        "group_cycle": {"path": ["1", "2", "1"]},
         "eula_not_accepted": {"eulas": []},
         "approval_conflict": {"existing": "1"},
     }.get(code, {})

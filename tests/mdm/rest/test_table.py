@@ -23,6 +23,10 @@ OPEN = {"/livez", "/readyz", "/version", "/problems/{slug}", "/omadm"}
 """What answers without a token: probes, explanations, and the devices' endpoint with its own credentials."""
 
 
+SINGLE = {"/audit/verify", "/catalog/upstreams", "/catalog/upstreams/{upstream}/replica"}
+"""What reads one answer, although its path ends in no id; the upstreams are so few that they come at once."""
+
+
 def path_of(operation: Operation[Any, Any]) -> str:
     """The operation's path with made-up parameters."""
     return re.sub(r"\{\w+\}", "some-id", operation.path)
@@ -109,10 +113,10 @@ def test_rows_are_consistent(operation: Operation[Any, Any]) -> None:
     if operation.method == "GET":
         assert operation.body is NoBody
         assert operation.scope.value.endswith(".read")
-        is_list = not operation.path.endswith("}")
+        is_list = not operation.path.endswith("}") and operation.path not in SINGLE
         assert issubclass(operation.query, PageQuery) is is_list
     else:
-        assert not operation.scope.value.endswith(".read")
+        assert operation.scope.value.endswith(".read") is operation.reads_only
     assert re.fullmatch(r"[A-Z][^\n]{5,90}[^.]", operation.summary)
     assert operation.query.model_config["extra"] == "forbid"
     assert operation.body.model_config["extra"] == "forbid"
@@ -126,10 +130,24 @@ def test_every_list_refuses_a_foreign_cursor(sqlite_api: Api, operation: Operati
     sqlite_api.bench.enrol("some")
     with sqlite_api.bench.database.write() as conn:
         conn.exec_driver_sql("UPDATE device SET id = 'some-id'")
+        conn.exec_driver_sql(
+            "INSERT INTO device_group (id, name, builtin, created_at) VALUES ('some-id', 'some', FALSE, '2026-11-21')"
+        )
+    upstream = sqlite_api.post("/catalog/upstreams", {"url": "http://one.example"})["id"]
+    sqlite_api.bench.add(
+        "sync_run",
+        id="some-id",
+        upstream_url="http://one.example",
+        trigger="manual",
+        requested_by="test",
+        state="queued",
+        requested_at=sqlite_api.bench.now,
+    )
+    path = path_of(operation).replace("/upstreams/some-id", f"/upstreams/{upstream}")
     sqlite_api.post("/groups", {"name": "one"})
     sqlite_api.post("/groups", {"name": "two"})
     foreign = sqlite_api.get("/audit", limit=1, object_type="group")["next_cursor"]
     for cursor in (foreign, "", "x", "é", foreign[:-2], "a" * 1999):
-        sqlite_api.refused("GET", path_of(operation), 400, "invalid_cursor", params={"cursor": cursor})
-    body = sqlite_api.get(path_of(operation))
+        sqlite_api.refused("GET", path, 400, "invalid_cursor", params={"cursor": cursor})
+    body = sqlite_api.get(path)
     assert set(body) == {"items", "next_cursor", "total"}
