@@ -32,7 +32,7 @@ from mdm.lab.generate import build_catalogue
 from mdm.lab.muster import http_client, make_device
 from mdm.lab.offers import offers_for
 from mdm.lab.polling import Polling, poll, session_line
-from mdm.lab.store import DeviceRecord, DeviceStore, Identity
+from mdm.lab.store import DeviceStore, Identity
 from mdm.lab.story import Story
 from mdm.lab.tables import render_table
 from mdm.lab.upstream import UpstreamServer
