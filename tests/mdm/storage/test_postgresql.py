@@ -121,7 +121,7 @@ def test_a_statement_that_takes_too_long_is_unavailable(postgresql_url: str) -> 
 def test_a_lock_that_takes_too_long_may_be_tried_again(postgresql_url: str) -> None:
     """Two writers of one row: the second gives up after the lock timeout, and nothing of it stays."""
     url = _with_options(postgresql_url, "-c lock_timeout=50ms")
-    change = text("UPDATE device_group SET name = 'x'")
+    change = text("UPDATE device_group SET name = 'x' WHERE id = 'all-devices'")
     with closing(Database(url)) as database:
         with database.write() as first:
             first.execute(change)
