@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,6 +17,8 @@ __all__ = ["main"]
 
 _PROGRAM: Final = "csp-bridge"
 _DISTRIBUTION: Final = "update-csp-bridge"
+_CUT_SHORT: Final = 141
+"""What a shell reports of a program that SIGPIPE ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         code: int = args.func(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough (`| head`). The interpreter would flush into the pipe once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CUT_SHORT
     except CommandError as error:
         return _fail(str(error), error.exit_code)
     except SettingsError as error:

@@ -35,7 +35,11 @@ _log = structlog.get_logger(__name__)
 
 
 class Upkeep:
-    """Cleans the catalogue up after syncs, in the thread that synced."""
+    """Cleans the catalogue up after syncs, in the thread that synced.
+
+    When it was done last is not stored: a process that starts anew looks through the catalogue once more, which costs
+    its seconds and changes nothing else.
+    """
 
     def __init__(
         self, database: Database, clock: Callable[[], datetime], should_stop: Callable[[], bool]

@@ -8,27 +8,13 @@ command whose answer never came is simply still wanted next time.
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select
 
-from csp.plan import Desired, Reported, plan
-from csp.queries import confirm_installed, identity_queries, state_queries
 from csp.snapshot import UpdateList, UpdateSnapshot
-from csp.sync_version import queries as version_queries
-from csp.sync_version import raise_request, tells_errors
-from mdm.approvals.decision import CLASSIFICATION, decide
-from mdm.approvals.effective import (
-    facts_needed,
-    has_approvals,
-    intents_for_device,
-    open_eula_classifications,
-    update_facts,
-)
 from mdm.catalog.store import enqueue_needed
 from mdm.checkin.admission import (
     Admitted,
@@ -52,20 +38,19 @@ from mdm.checkin.device_state import (
 )
 from mdm.checkin.failures import record_failures
 from mdm.checkin.memory import Memory
+from mdm.checkin.proving import MAX_DISTRUST, next_challenge, note_distrust, our_proof
+from mdm.checkin.wishes import Wishes
 from mdm.devices.refresh import ensure_current
-from mdm.devices.timeline import Event, record_events, told_since
 from mdm.errors import Unavailable
 from mdm.storage.statements import table_of, upsert
 from mdm.storage.tables import Device, DevicePolicy, DeviceUpdate, DmPart, DmReply, DmSession
 from syncml.alerts import SYNC_TYPE
-from syncml.auth import BASIC, MAC, MD5, challenge, digest_cred, make_mac, next_nonce
 from syncml.errors import LimitExceeded
 from syncml.limits import OPENING_LIMITS
 from syncml.messages import Message
 from syncml.phases import OPEN_PHASES
 from syncml.reader import read_header, read_message
-from syncml.session import Reception, Sender, ServerState, check_header, receive, refuse, respond
-from syncml.status import StatusCode
+from syncml.session import Reception, ServerState, check_header, receive, refuse, respond
 from syncml.writer import write_message
 
 if TYPE_CHECKING:
@@ -79,39 +64,11 @@ if TYPE_CHECKING:
     from mdm.storage.secrets import SecretBox
     from syncml.exchange import Request
     from syncml.flight import Part
-    from syncml.messages import Chal
 
-__all__ = ["REQUIRE_UPDATE_APPROVAL", "CheckIn"]
-
-REQUIRE_UPDATE_APPROVAL: Final = "RequireUpdateApproval"
-"""Without this policy the approval list has no effect: Windows installs whatever applies (update-csp)."""
-
-_INSTALLED_EVERY: Final = timedelta(hours=24)
-"""InstalledUpdates is long and changes slowly: read at most once in this time."""
-
-_POLICY_EVERY: Final = timedelta(hours=24)
-"""A policy the device accepted is written again after this time, in case somebody changed it there."""
-
-_VERSION_EVERY: Final = timedelta(hours=24)
-"""A device that does not tell errors is asked at most so often whether it could: Windows is upgraded at times."""
-
-_IDENTITY_EVERY: Final = timedelta(hours=24)
-"""Build and edition of the device's Windows are asked for at most once in this time."""
+__all__ = ["CheckIn"]
 
 _MAX_CONFIRMATIONS: Final = 50
 """Single InstalledUpdates nodes asked for in one session; the daily list has the rest."""
-
-MAX_SESSIONS_PER_ADDRESS: Final = 2_000
-"""Devices in a session at a time from one address: a site behind one router, and then some."""
-
-_MAX_DISTRUST: Final = 2
-"""Times a device may refuse our credentials in one session before we say no more."""
-
-_DISTRUST_AGAIN: Final = timedelta(hours=24)
-"""A device that refuses our credentials each session says so on its timeline once in this time."""
-
-_INSTALLABLE: Final = int(UpdateList.INSTALLABLE)
-_APPROVED: Final = int(UpdateList.APPROVED)
 
 _log: Final = structlog.get_logger("mdm.checkin")
 
@@ -137,7 +94,7 @@ class CheckIn:
     """Write RequireUpdateApproval=1 to devices that have approvals."""
     provider_id: str | None = None
     """Our name in the device's DMClient/Provider; None: the version of its sessions is left alone."""
-    max_sessions_per_address: int = MAX_SESSIONS_PER_ADDRESS
+    max_sessions_per_address: int = 2_000
     """Devices that may be in a session at a time from one address."""
 
     def handle(self, delivery: Delivery, now: datetime) -> Reply:
@@ -212,8 +169,10 @@ class CheckIn:
         earlier = _earlier_parts(exchange, device.pk, stored.state if stored else None)
         reception = receive(stored.state if stored else None, exchange.message, earlier)
         memory = stored.memory if stored else Memory.after(abandoned.memory if abandoned else None)
-        code, chal = self._next_proof(exchange, admitted)
-        sender = self._sender(exchange, device, reception, memory)
+        code, chal = next_challenge(connection, admitted, self.make_nonce)
+        if note_distrust(connection, device, reception, memory, now):
+            exchange.warn("dm_distrusted", device_id=device.device_id)
+        proof = our_proof(connection, device, reception, memory, self.secrets)
         _take_in(exchange, device, reception, memory)
         if record_identity(connection, device.pk, reception.answers, now) or stored is None:
             ensure_current(connection, device.pk)
@@ -221,20 +180,21 @@ class CheckIn:
             versions = record_sync_version(connection, device.pk, reception.answers, self.provider_id, now)
             memory.note_versions(versions)
         requests: tuple[Request, ...] = ()
-        mute = reception.unenrolling or memory.user_scope or memory.distrusted > _MAX_DISTRUST
+        mute = reception.unenrolling or memory.user_scope or memory.distrusted > MAX_DISTRUST
         if reception.turn and not mute:
-            requests = self._next_requests(connection, device, memory, now)
+            wishes = Wishes(self.manage_policy, self.provider_id)
+            requests = wishes.next_requests(connection, device, memory, now)
         message, state, sent = respond(
             reception,
             server_uri=exchange.server_uri,
             requests=requests,
             code=code,
             chal=chal,
-            sender=sender.element,
+            sender=proof.element,
         )
         memory.sent(requests[:sent])
         body = write_message(message)
-        reply = Reply(body, sender.mac(body))
+        reply = Reply(body, proof.mac(body))
         opened_at = stored.opened_at if stored else now
         _store(exchange, device.pk, _Row(state, memory, opened_at, stored, reception), reply)
         for oddity in reception.oddities:
@@ -260,139 +220,6 @@ class CheckIn:
         limit, address = self.max_sessions_per_address, exchange.delivery.remote_addr
         if open_sessions(exchange.connection, device_pk, address, exchange.now, limit) >= limit:
             raise Unavailable(f"No more sessions from {address}: {limit} are open.", retry_after=60)
-
-    def _next_proof(self, exchange: _Exchange, admitted: Admitted) -> tuple[StatusCode, Chal | None]:
-        """How the device is to prove itself from here on; a new nonce is kept in this message's transaction.
-
-        200: in each message, with the nonce in the Chal. 212: not again in this session (DM_Protocol 9).
-        """
-        device = admitted.device
-        accepted = StatusCode.OK if device.auth_each_message else StatusCode.AUTHENTICATION_ACCEPTED
-        if not admitted.proved:
-            return StatusCode.OK, None
-        if device.auth_scheme == BASIC:
-            return accepted, None
-        nonce = self.make_nonce()
-        exchange.connection.execute(
-            update(_device)
-            .where(_device.c.pk == device.pk)
-            .values(auth_nonce=b64encode(nonce).decode("ascii"), auth_nonce_before=device.auth_nonce)
-        )
-        return accepted, challenge(device.auth_scheme, nonce)
-
-    def _sender(self, exchange: _Exchange, device: Any, reception: Reception, memory: Memory) -> _OurProof:
-        """Our own credentials for this device, made with the nonce it gave us last."""
-        if reception.challenge is not None:
-            memory.distrusted += 1
-            memory.not_looked_at([answer.request for answer in reception.answers])
-            if memory.distrusted > _MAX_DISTRUST or device.server_auth_scheme is None:
-                memory.distrusted = _MAX_DISTRUST + 1
-                exchange.warn("dm_distrusted", device_id=device.device_id)
-                self._tell_of_distrust(exchange, device.pk)
-        if device.server_auth_scheme is None:
-            return _OurProof(None)
-        given = reception.header_status
-        nonce = next_nonce(given.chal) if given is not None else None
-        if nonce is None:
-            nonce = b64decode(device.server_auth_nonce)
-        else:
-            exchange.connection.execute(
-                update(_device)
-                .where(_device.c.pk == device.pk)
-                .values(server_auth_nonce=b64encode(nonce).decode("ascii"))
-            )
-        accepted = str(int(StatusCode.AUTHENTICATION_ACCEPTED))
-        if given is not None and given.data == accepted and device.server_auth_scheme == MD5:
-            memory.proved = True
-        if memory.proved:
-            return _OurProof(None)
-        verifier = self.secrets.open(bytes(device.server_auth_verifier)).decode("ascii")
-        return _OurProof(device.server_auth_scheme, device.server_auth_username, verifier, nonce)
-
-    @staticmethod
-    def _tell_of_distrust(exchange: _Exchange, device_pk: int) -> None:
-        connection, now = exchange.connection, exchange.now
-        if not told_since(connection, device_pk, "distrusted", now - _DISTRUST_AGAIN):
-            record_events(connection, device_pk, [Event("distrusted", {})], now)
-
-    def _next_requests(
-        self, connection: Connection, device: Any, memory: Memory, now: datetime
-    ) -> tuple[Request, ...]:
-        """What to say now: the queries that are still due, else the plan; never the same thing twice a session."""
-        installed = device.installed_read_at is None or now - device.installed_read_at >= _INSTALLED_EVERY
-        if not memory.queries_done:
-            queries = memory.without_attempted(
-                (
-                    *state_queries(installed=installed),
-                    *_identity_queries(device, now),
-                    *self._version_queries(device, now),
-                )
-            )
-            if queries:
-                return queries
-            memory.queries_done = True
-        wanted = (*self._raised_version(memory), *self._plan(connection, device.pk, now))
-        confirmations = tuple(confirm_installed(update_id) for update_id in memory.confirm)
-        return memory.without_attempted((*wanted, *confirmations))
-
-    def _version_queries(self, device: Any, now: datetime) -> tuple[Request, ...]:
-        """What to ask a device that tells no errors, if it could (MS-MDM 3.2.5.1.3)."""
-        if self.provider_id is None or tells_errors(device.sync_version):
-            return ()
-        if device.sync_version_at is not None and now - device.sync_version_at < _VERSION_EVERY:
-            return ()
-        return version_queries(self.provider_id)
-
-    def _raised_version(self, memory: Memory) -> tuple[Request, ...]:
-        if self.provider_id is None:
-            return ()
-        request = raise_request(self.provider_id, memory.version, memory.newest_version)
-        return () if request is None else (request,)
-
-    def _plan(self, connection: Connection, device_pk: int, now: datetime) -> tuple[Request, ...]:
-        """The difference between what IT wants and what the device has."""
-        rows = connection.execute(
-            select(_rows.c.update_id, _rows.c.lists).where(
-                _rows.c.device_pk == device_pk,
-                _rows.c.lists.bitwise_and(_INSTALLABLE | _APPROVED) != 0,
-            )
-        ).all()
-        installable = frozenset(row.update_id for row in rows if row.lists & _INSTALLABLE)
-        approved = frozenset(row.update_id for row in rows if row.lists & _APPROVED)
-        offered = installable - approved
-        intents = intents_for_device(connection, device_pk, now, offered)
-        classes = {intent.target_id for intent in intents if intent.target_type == CLASSIFICATION}
-        decision = decide(
-            intents,
-            update_facts(connection, facts_needed(intents, offered)),
-            open_eula_classifications(connection, classes - approved),
-            now=now,
-            offered=offered,
-        )
-        policies: dict[str, str] = {}
-        if self.manage_policy and has_approvals(connection, device_pk, now):
-            policies[REQUIRE_UPDATE_APPROVAL] = "1"
-        known = connection.execute(select(_policy).where(_policy.c.device_pk == device_pk)).all()
-        return plan(
-            Desired(updates=decision.updates, classifications=decision.classifications, policies=policies),
-            Reported(
-                installable=installable,
-                approved=approved,
-                policies={
-                    row.name: row.value
-                    for row in known
-                    if row.status == "set" and now - row.at < _POLICY_EVERY
-                },
-                unsupported=frozenset(row.name for row in known if row.status == "unsupported"),
-            ),
-        )
-
-
-def _identity_queries(device: Any, now: datetime) -> tuple[Request, ...]:
-    """What to ask a device whose Windows is not known, or may have been upgraded since."""
-    if device.identity_read_at is not None and now - device.identity_read_at < _IDENTITY_EVERY:
-        return ()
-    return identity_queries()
 
 
 def _in_brief(claim: Claim) -> Message:
@@ -431,25 +258,6 @@ class _Exchange:
 
     def warn(self, event: str, **fields: Any) -> None:
         self.notes.append(_Note(event, True, fields))
-
-
-@dataclass(frozen=True, slots=True)
-class _OurProof:
-    """How one reply proves that it is ours."""
-
-    scheme: str | None
-    name: str = ""
-    verifier: str = ""
-    nonce: bytes = b""
-
-    @property
-    def element(self) -> Sender | None:
-        if self.scheme is None:
-            return None
-        return Sender(self.name, digest_cred(self.verifier, self.nonce) if self.scheme == MD5 else None)
-
-    def mac(self, body: bytes) -> str | None:
-        return make_mac(self.name, self.verifier, self.nonce, body) if self.scheme == MAC else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from syncml import client
 from syncml.auth import MD5, make_cred
+from syncml.large_objects import MAX_OBJECT
 from syncml.limits import DEFAULT_LIMITS
 from syncml.messages import Get
 from syncml.namespaces import METINF, SYNCML_1_2
@@ -459,20 +460,21 @@ def _package_without_end(peer: Peer) -> None:
 
 
 def _object_over_many_messages(peer: Peer) -> None:
-    """One value in chunks as large as they may be, one in each message."""
+    """The largest value that is taken, in chunks as large as they may be, one in each message."""
     text = "x" * (DEFAULT_LIMITS.text - _ENVELOPE)
+    chunks = MAX_OBJECT // len(text)
     peer.open()
     source = f"<Source><LocURI>{_UPDATE}/InstalledUpdates</LocURI></Source>"
-    for number in range(15):
-        meta = f"<Meta><Size>{15 * len(text)}</Size></Meta>" if not number else ""
-        more = "<MoreData/>" if number < 14 else ""  # noqa: PLR2004 - the last of fifteen
+    for number in range(chunks):
+        meta = f"<Meta><Size>{chunks * len(text)}</Size></Meta>" if not number else ""
+        more = "<MoreData/>" if number < chunks - 1 else ""
         item = f"<Item>{source}{meta}<Data>{text}</Data>{more}</Item>"
         peer.send(peer.results("InstalledUpdates", item), final=not more)
 
 
 _ANSWERS: Final[dict[str, Callable[[Peer], None]]] = {
-    "2,000 Statuses of one Get": _answering(_many_statuses),
-    "2,000 Results of one Get": _answering(_many_results),
+    "all Statuses of one Get": _answering(_many_statuses),
+    "all Results of one Get": _answering(_many_results),
     "1,000 installed updates, as Windows writes them": _answering(_thousand_installed),
     "thousands of updates never seen": _answering(_fresh_updates),
     "thousands of updates never seen, as names": _answering(_fresh_names),
@@ -501,7 +503,7 @@ _ANSWERS: Final[dict[str, Callable[[Peer], None]]] = {
     "the same 1,000 updates again": _same_again,
     "8,000 Items over sixteen messages": _over_many_messages,
     "a package that does not end": _package_without_end,
-    "an object of 4 million characters": _object_over_many_messages,
+    "the largest object": _object_over_many_messages,
 }
 
 # --- messages that prove nothing ------------------------------------------------------------------------

@@ -114,6 +114,19 @@ def test_wrong_options_exit_with_2(
     assert not data_dir.exists()
 
 
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """`csp-bridge ddf export | head` ends quietly, as other programs do."""
+    code = "import sys; from mdm.cli import main; sys.exit(main(['ddf', 'export']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        complaint = program.stderr.read()
+    assert (program.returncode, complaint) == (141, "")
+
+
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     """Each with its line."""
     with pytest.raises(SystemExit) as caught:
