@@ -1,0 +1,88 @@
+"""The tables, in three families: *intent* (what IT wants), *state* (what devices said), *catalogue*.
+
+Intent rows speak of groups and never of devices; state rows speak of devices and never of approvals. A
+check-in reads both and writes only state. SQLModel classes declare the schema and serve the admin side; the
+check-in path uses their `__table__` with SQLAlchemy Core.
+
+UpdateIDs, classification and EULA ids are lower-case GUIDs without braces. Migrations in `migrations/`
+are the schema's history: change a table here and add a revision there in the same commit.
+"""
+
+from __future__ import annotations
+
+from mdm.storage.tables.access import ApiToken, AuditEntry, AuditHead
+from mdm.storage.tables.approvals import Approval, ApprovalGroup
+from mdm.storage.tables.catalog import (
+    Category,
+    ListedUpdate,
+    RevisionCategory,
+    RevisionRelation,
+    RevisionText,
+    UpdateRevision,
+)
+from mdm.storage.tables.devices import Device, DeviceEvent, DevicePolicy, DeviceUpdate
+from mdm.storage.tables.eulas import Eula, EulaAcceptance, EulaText
+from mdm.storage.tables.groups import (
+    ALL_DEVICES,
+    UNASSIGNED,
+    DeviceGroup,
+    DeviceTag,
+    GroupLink,
+    GroupMember,
+    GroupsVersion,
+    StaticMember,
+)
+from mdm.storage.tables.sessions import AuthFailure, DmPart, DmReply, DmSession
+from mdm.storage.tables.upstreams import (
+    NeededAnswer,
+    NeededRevision,
+    PendingList,
+    QueuedRevision,
+    SyncEvent,
+    SyncRun,
+    Upstream,
+    UpstreamAnchor,
+    UpstreamReplica,
+)
+
+__all__ = [
+    "ALL_DEVICES",
+    "UNASSIGNED",
+    "ApiToken",
+    "Approval",
+    "ApprovalGroup",
+    "AuditEntry",
+    "AuditHead",
+    "AuthFailure",
+    "Category",
+    "Device",
+    "DeviceEvent",
+    "DeviceGroup",
+    "DevicePolicy",
+    "DeviceTag",
+    "DeviceUpdate",
+    "DmPart",
+    "DmReply",
+    "DmSession",
+    "Eula",
+    "EulaAcceptance",
+    "EulaText",
+    "GroupLink",
+    "GroupMember",
+    "GroupsVersion",
+    "ListedUpdate",
+    "NeededAnswer",
+    "NeededRevision",
+    "PendingList",
+    "QueuedRevision",
+    "RevisionCategory",
+    "RevisionRelation",
+    "RevisionText",
+    "StaticMember",
+    "SyncEvent",
+    "SyncRun",
+    "UpdateRevision",
+    "Upstream",
+    "UpstreamAnchor",
+    "UpstreamReplica",
+]
