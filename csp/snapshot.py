@@ -158,6 +158,9 @@ _LEAVES: Final[Mapping[str, tuple[str, str, Callable[[str], int | str]]]] = {
     "approvedtime": ("ApprovedTime", "approved_time", _text),
 }
 
+_SPELT: Final[Mapping[str, str]] = {name: key for key, (name, _, _) in _LEAVES.items()}
+"""How leaves compare, by how Windows writes them."""
+
 # The same for the nodes outside the lists, by path.
 _SINGLES: Final[Mapping[_Path, tuple[str, str, Callable[[str], bool | str]]]] = {
     ("lastsuccessfulscantime",): ("LastSuccessfulScanTime", "last_successful_scan_time", _text),
@@ -173,7 +176,7 @@ _MOST_STEPS: Final = 16
 
 _PLAIN: Final = re.compile(r"[0-9A-Za-z{}-]+")
 """Names that mean themselves in a LocURI."""
-_ESCAPED: Final = re.compile(r"(?:[0-9A-Za-z{} -]|%[0-9A-Fa-f]{2})+[0-9A-Za-z}]")
+_ESCAPED: Final = re.compile(r"(?:[0-9A-Za-z{} -]|%[0-9A-Fa-f]{2})*(?:[0-9A-Za-z}]|%7[dD])")
 """Names of which some characters are escaped, GUIDs in most of their forms among them."""
 
 _MOST_STRAY: Final = 100
@@ -195,14 +198,14 @@ def _path_of(loc_uri: str) -> _Path | None:
     return path[len(_CSP) :] if path[: len(_CSP)] == _CSP else None
 
 
-def _plain_name(text: str) -> str | None:
-    """The node name that the end of a LocURI is; None where that takes a look at the whole."""
+def _name(text: str) -> str | None:
+    """The node name that a piece of a LocURI is, as it compares; None where that takes a look at the whole."""
     if _PLAIN.fullmatch(text):
-        return text
+        return _normal(text)
     if "%" not in text or not _ESCAPED.fullmatch(text):
         return None
     try:
-        return unescape(text)
+        return _normal(unescape(text))
     except InvalidLocURI:
         return None
 
@@ -236,18 +239,22 @@ class _Addresses:
 
     def _read(self, rest: str) -> _Path | None:
         """The names in the rest of an address; None where that takes a look at the whole."""
-        child, *deeper = rest.split("/")
+        child, _, deeper = rest.partition("/")
         if child != self._last[0]:
-            name = _plain_name(child)
+            name = find_guid(child) or _name(child)
             if name is None:
                 return None
-            self._last = child, _normal(name)
+            self._last = child, name
+        if not deeper:
+            return (self._last[1],) if len(child) == len(rest) else None
+        if deeper in _SPELT:
+            return self._last[1], _SPELT[deeper]
         names = [self._last[1]]
-        for text in deeper:
-            name = _plain_name(text)
+        for text in deeper.split("/"):
+            name = _name(text)
             if name is None:
                 return None
-            names.append(_normal(name))
+            names.append(name)
         return tuple(names)
 
 
@@ -285,9 +292,11 @@ class _Reading:
         elif path[0] in _LISTS and len(path) == 2 and is_guid(path[1]):  # noqa: PLR2004 - <List>/{guid}
             self._take_node(_LISTS[path[0]], path[1], answer)
 
-    def _problem(self, sentence: str) -> None:
+    def _problem(self, about: str, what: str, text: str | None = None) -> None:
+        """Note one; `text`, in quotation marks, stands before `what`. Cheap where nothing more is noted."""
         if len(self._problems) < MAX_PROBLEMS:
-            self._problems.append(sentence)
+            sentence = what if text is None else f"{quoted(text)} {what}"
+            self._problems.append(f"{about}: {sentence}")
         else:
             self._unsaid += 1
 
@@ -316,23 +325,23 @@ class _Reading:
         name, field_name, read = _SINGLES[asked]
         for path, text in self._values(name, asked, answer) or ():
             if path:
-                self._problem(f"{name}: it has no nodes below it, but {quoted('/'.join(path))} came.")
+                self._problem(name, f"it has no nodes below it, but {quoted('/'.join(path))} came.")
             elif text:
                 try:
                     self._singles[field_name] = read(text)
                 except InvalidValue as error:
-                    self._problem(f"{name}: {error.detail}")
+                    self._problem(name, error.detail)
 
     def _values(self, name: str, asked: _Path, answer: Answer) -> list[tuple[_Path, str]] | None:
         """The path below `asked` and the Data of every usable item; None if the node was not read."""
         if answer.status is None:
-            self._problem(f"{name}: the device did not answer.")
+            self._problem(name, "the device did not answer.")
             return None
         if answer.status == StatusCode.NOT_FOUND:
-            self._problem(f"{name}: the device has no such node (404).")
+            self._problem(name, "the device has no such node (404).")
             return None
         if not is_success(answer.status):
-            self._problem(f"{name}: the device answered {answer.status}.")
+            self._problem(name, f"the device answered {answer.status}.")
             return None
         values = []
         stray = 0
@@ -342,17 +351,17 @@ class _Reading:
             loc_uri = location.loc_uri if location else ""
             path = addresses.below(loc_uri)
             if path is None:
-                self._problem(f"{name}: an item for {quoted(loc_uri)} was not asked for and is ignored.")
+                self._problem(name, f"an item for {quoted(loc_uri)} was not asked for and is ignored.")
                 stray += 1
                 if stray > _MOST_STRAY:
                     self._problem(
-                        f"{name}: more than {_MOST_STRAY} items were not asked for: none is believed."
+                        name, f"more than {_MOST_STRAY} items were not asked for: none is believed."
                     )
                     return None
             else:
                 values.append((path, (item.data or "").strip()))
         if not values:
-            self._problem(f"{name}: the device answered {answer.status} without Results for it.")
+            self._problem(name, f"the device answered {answer.status} without Results for it.")
             return None
         return values
 
@@ -367,19 +376,17 @@ class _Reading:
                 fields = found.get(guid)
                 if fields is None:
                     if not is_guid(guid):
-                        self._problem(f"{name}: {quoted(guid)} is not a GUID and is ignored.")
+                        self._problem(name, "is not a GUID and is ignored.", guid)
                         continue
                     if self._entries_left == 0:
-                        self._problem(
-                            f"{name}: more than {MAX_ENTRIES} updates in all: this list is not read."
-                        )
+                        self._problem(name, f"more than {MAX_ENTRIES} updates in all: this list is not read.")
                         return None
                     self._entries_left -= 1
                     fields = found[guid] = {}
                 if len(path) > 1:
                     self._leaf(name, path, text, fields)
         if self._names_left < 0:
-            self._problem(f"{name}: more than {MAX_NAMES} names in all: this list is not read.")
+            self._problem(name, f"more than {MAX_NAMES} names in all: this list is not read.")
             return None
         return {guid: UpdateEntry(guid, **fields) for guid, fields in found.items()}
 
@@ -402,12 +409,10 @@ class _Reading:
         """
         guid, leaf_name, *deeper = path
         if deeper:
-            self._problem(
-                f"{name}/{guid}: {quoted('/'.join(path[1:]))} is deeper than the tree and is ignored."
-            )
+            self._problem(f"{name}/{guid}", "is deeper than the tree and is ignored.", "/".join(path[1:]))
         elif text and leaf_name in _LEAVES:
             leaf, field_name, read = _LEAVES[leaf_name]
             try:
                 fields[field_name] = read(text)
             except InvalidValue as error:
-                self._problem(f"{name}/{guid}/{leaf}: {error.detail}")
+                self._problem(f"{name}/{guid}/{leaf}", error.detail)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from syncml.errors import LocalProtocolError, RemoteProtocolError
 from syncml.limits import DEFAULT_LIMITS
 from syncml.messages import Extension
-from syncml.xmltree import Element, escape_attribute, parse, pieces
+from syncml.xmltree import Element, escape_attribute, parse, pieces, split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["read_extensions", "write_extensions"]
 
 
-def read_extensions(elements: list[Element]) -> tuple[Extension, ...]:
+def read_extensions(elements: Sequence[Element]) -> tuple[Extension, ...]:
     """The elements as values, in document order."""
     return tuple([_extension(element) for element in elements]) if elements else ()
 
@@ -30,20 +30,21 @@ def write_extensions(extensions: Iterable[Extension], namespace: str) -> str:
 
 
 def _extension(element: Element) -> Extension:
-    if not element.content:
-        return Extension(element.name, element.namespace, "", element.attributes)
-    children = read_extensions(element.children)
-    return Extension(element.name, element.namespace, element.text, element.attributes, children)
+    namespace, name = split_name(element.tag)
+    children = tuple([_extension(child) for child in element])
+    return Extension(name, namespace, element.text or "", tuple(element.attrib.items()), children)
 
 
 def _written(extension: Extension, namespace: str) -> str:
     """XML text that is proven by reading it back: the parser's rules for names are not worth repeating."""
-    text = "".join(pieces([_element(extension, DEFAULT_LIMITS.depth)], namespace))
+    alone = Element("_")
+    alone.append(_element(extension, DEFAULT_LIMITS.depth))
+    text = "".join(pieces(alone, namespace))
     try:
         around = parse(f'<_ xmlns="{escape_attribute(namespace)}">{text}</_>'.encode(), DEFAULT_LIMITS)
     except (RemoteProtocolError, UnicodeEncodeError) as error:
         raise LocalProtocolError(f"extension {extension.name[:40]!a} is not XML: {error}") from None
-    if read_extensions(around.children) != (extension,):
+    if read_extensions(list(around)) != (extension,):
         raise LocalProtocolError(f"extension {extension.name[:40]!a} would be read as something else")
     return text
 
@@ -51,6 +52,8 @@ def _written(extension: Extension, namespace: str) -> str:
 def _element(extension: Extension, room: int) -> Element:
     if not room:
         raise LocalProtocolError(f"extensions nested more than {DEFAULT_LIMITS.depth} deep")
-    content: list[str | Element] = [extension.text] if extension.text else []
-    content += [_element(child, room - 1) for child in extension.children]
-    return Element(extension.name, extension.namespace, extension.attributes, content)
+    name = f"{{{extension.namespace}}}{extension.name}" if extension.namespace else extension.name
+    element = Element(name, dict(extension.attributes))
+    element.text = extension.text
+    element.extend([_element(child, room - 1) for child in extension.children])
+    return element

@@ -27,6 +27,8 @@ class Limits:
     """Items in the document: a list of 1,250 updates; those of Windows have at least 175 bytes each."""
     attributes: int = 16
     """Attributes on one element (namespace declarations not counted)."""
+    tag: int = 4 * 1024
+    """Octets of one start tag with its attributes; those of Windows have less than 200."""
     names: int = 500
     """Different names of elements; all of SyncML and MetInf have about 90."""
     name: int = 256

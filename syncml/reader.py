@@ -25,6 +25,7 @@ from syncml.messages import (
     Cred,
     Delete,
     Exec,
+    Extension,
     Get,
     Item,
     Location,
@@ -38,10 +39,10 @@ from syncml.messages import (
     Unknown,
 )
 from syncml.namespaces import METINF_LIKE, ORIGINAL_ERROR, SYNCML_LIKE
-from syncml.xmltree import SPACE, Element, parse, pieces
+from syncml.xmltree import SPACE, Element, parse, pieces, split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["read_fragment", "read_header", "read_message"]
 
@@ -74,11 +75,10 @@ def read_fragment(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Message | Com
     The specifications show most commands without the document around them. Raises as `read_message`.
     """
     root, room = parse(data, limits), _Room(limits)
-    if root.namespace in SYNCML_LIKE:
-        if root.name == "SyncBody":
-            return _body(root, room)[0]
-        if root.name in _COMMANDS:
-            return _COMMANDS[root.name](root, room)
+    if root.tag in _SYNC_BODY:
+        return _body(root, room)[0]
+    if root.tag in _COMMANDS:
+        return _COMMANDS[root.tag](root, room)
     return _message(root, room)
 
 
@@ -107,7 +107,7 @@ class _Room:
 
 def _inside(root: Element) -> _Found:
     """What stands in the document."""
-    if root.name != "SyncML" or root.namespace not in SYNCML_LIKE:
+    if root.tag not in _ROOT:
         raise MalformedMessage(f"the root element is {_shown(root)}, not SyncML")
     return _children(root, _SYNCML)[0]
 
@@ -129,8 +129,8 @@ def _only(found: _Found, name: str) -> Element:
 
 def _shown(element: Element) -> str:
     """The element's name for an error, short and in one line."""
-    shown = f"{{{element.namespace[:40]}}}{element.name[:40]}" if element.namespace else element.name[:40]
-    return ascii(shown)
+    namespace, name = split_name(element.tag)
+    return ascii(f"{{{namespace[:40]}}}{name[:40]}" if namespace else name[:40])
 
 
 def _body(body: Element, room: _Room) -> tuple[tuple[Command, ...], bool]:
@@ -146,10 +146,11 @@ def _commands(elements: list[Element], room: _Room) -> tuple[Command, ...]:
 
 def _command(element: Element, room: _Room) -> Command:
     """The command, or `Unknown` for an element that is none in OMA DM (DS has Map, Move, Put, Search, Sync)."""
-    read = _COMMANDS.get(element.name)
-    if read is None or element.namespace not in SYNCML_LIKE:
+    read = _COMMANDS.get(element.tag)
+    if read is None:
         found, _ = _children(element, _CMD_ID)
-        return Unknown(element.name, _token(found, "CmdID") or "", element.namespace)
+        namespace, name = split_name(element.tag)
+        return Unknown(name, _token(found, "CmdID") or "", namespace)
     return read(element, room)
 
 
@@ -205,7 +206,7 @@ def _status(element: Element, room: _Room) -> Status:
     found, rest = _children(element, _STATUS)
     original_error = None
     if "Data" in found:
-        original_error = dict(found["Data"][0].attributes).get(ORIGINAL_ERROR)
+        original_error = found["Data"][0].get(ORIGINAL_ERROR)
     chal = None
     if "Chal" in found:
         chal = Chal(_first_meta(_children(found["Chal"][0], _CHAL)[0]) or Meta())
@@ -242,7 +243,14 @@ def _results(element: Element, room: _Room) -> Results:
     )
 
 
-_COMMANDS: Mapping[str, Callable[[Element, _Room], Command]] = {
+def _called(names: Iterable[str], namespaces: Iterable[str] = SYNCML_LIKE) -> dict[str, str]:
+    """What elements with these local names are called in the tree, in any of the namespaces; to the local name."""
+    return {
+        f"{{{namespace}}}{name}" if namespace else name: name for name in names for namespace in namespaces
+    }
+
+
+_READERS: Mapping[str, Callable[[Element, _Room], Command]] = {
     "Add": partial(_item_command, Add),
     "Alert": _alert,
     "Atomic": partial(_group, Atomic),
@@ -255,25 +263,30 @@ _COMMANDS: Mapping[str, Callable[[Element, _Room], Command]] = {
     "Sequence": partial(_group, Sequence),
     "Status": _status,
 }
+_COMMANDS = {called: _READERS[name] for called, name in _called(_READERS).items()}
 
-_SYNCML = frozenset({"SyncHdr", "SyncBody"})
-_HEADER = frozenset(
+_ROOT = _called({"SyncML"})
+_SYNCML = _called({"SyncHdr", "SyncBody"})
+_SYNC_BODY = _called({"SyncBody"})
+_HEADER = _called(
     {"VerDTD", "VerProto", "SessionID", "MsgID", "Target", "Source", "RespURI", "NoResp", "Cred", "Meta"}
 )
-_FINAL = frozenset({"Final"})
-_CMD_ID = frozenset({"CmdID"})
-_GROUP = frozenset({"CmdID", "NoResp", "Meta"})
-_ITEM_COMMAND = _GROUP | {"Item"}
-_EXEC = _ITEM_COMMAND | {"Correlator"}
-_ALERT = frozenset({"CmdID", "NoResp", "Data", "Correlator", "Item"})
-_REFERENCES = frozenset({"CmdID", "MsgRef", "CmdRef", "Cmd", "TargetRef", "SourceRef", "Item"})
-_STATUS = _REFERENCES | {"Cred", "Chal", "Data"}
-_RESULTS = _REFERENCES | {"Meta"}
-_CHAL = frozenset({"Meta"})
-_CRED = frozenset({"Meta", "Data"})
-_ITEM = frozenset({"Target", "Source", "Meta", "Data", "MoreData"})
-_LOCATION = frozenset({"LocURI", "LocName"})
-_META = frozenset({"Format", "Type", "Mark", "Size", "NextNonce", "MaxMsgSize", "MaxObjSize"})
+_FINAL = _called({"Final"})
+_CMD_ID = _called({"CmdID"})
+_GROUP = _called({"CmdID", "NoResp", "Meta"})
+_ITEM_COMMAND = _GROUP | _called({"Item"})
+_EXEC = _ITEM_COMMAND | _called({"Correlator"})
+_ALERT = _called({"CmdID", "NoResp", "Data", "Correlator", "Item"})
+_REFERENCES = _called({"CmdID", "MsgRef", "CmdRef", "Cmd", "TargetRef", "SourceRef", "Item"})
+_STATUS = _REFERENCES | _called({"Cred", "Chal", "Data"})
+_RESULTS = _REFERENCES | _called({"Meta"})
+_CHAL = _called({"Meta"})
+_CRED = _called({"Meta", "Data"})
+_ITEM = _called({"Target", "Source", "Meta", "Data", "MoreData"})
+_LOC_URI = _called({"LocURI"})
+_LOCATION = _called({"LocURI", "LocName"})
+_META = _called({"Format", "Type", "Mark", "Size", "NextNonce", "MaxMsgSize", "MaxObjSize"}, METINF_LIKE)
+_TYPE = _called({"Type"}, METINF_LIKE)
 
 
 def _header(element: Element) -> SyncHdr:
@@ -302,17 +315,17 @@ def _items(found: _Found, room: _Room) -> tuple[Item, ...]:
 
 
 def _item(element: Element, room: _Room) -> Item:
-    if not element.content:
+    if not len(element):
         return _EMPTY_ITEM
-    found, rest = _children(element, _ITEM)
-    meta = _first_meta(found)
+    found, rest = _firsts(element, _ITEM)
+    meta = _meta(found["Meta"]) if "Meta" in found else None
     if rest and (meta is None or meta.type is None):
         meta = _adopt_type(meta, rest)
     return Item(
-        target=_location(found["Target"][0]) if "Target" in found else None,
-        source=_location(found["Source"][0]) if "Source" in found else None,
+        target=_location(found["Target"]) if "Target" in found else None,
+        source=_location(found["Source"]) if "Source" in found else None,
         meta=meta,
-        data=_data(found["Data"][0], room) if "Data" in found else None,
+        data=_data(found["Data"], room) if "Data" in found else None,
         more_data="MoreData" in found,
         extra=read_extensions(rest),
     )
@@ -324,19 +337,19 @@ _EMPTY_ITEM = Item()
 def _adopt_type(meta: Meta | None, rest: list[Element]) -> Meta | None:
     """Take a Type out of the Item's unknown children: MS-MDM 3.2.5.1.5 prints it beside an empty Meta."""
     for position, child in enumerate(rest):
-        if child.name == "Type" and child.namespace in METINF_LIKE:
+        if child.tag in _TYPE:
             del rest[position]
-            return replace(meta or Meta(), type=child.text.strip(SPACE))
+            return replace(meta or Meta(), type=_text(child))
     return meta
 
 
 def _data(element: Element, room: _Room) -> str:
     """The value of an Item; unescaped markup is kept as XML text (Windows samples pass documents so)."""
-    if not element.children:
-        return element.text
+    if not len(element):
+        return element.text or ""
     parts: list[str] = []
     left = most = room.limits.text
-    for piece in pieces(element.content, element.namespace):
+    for piece in pieces(element, split_name(element.tag)[0]):
         # namespaces declared far outside are repeated here, which can multiply the size of the input
         left -= len(piece)
         if left < 0:
@@ -346,10 +359,8 @@ def _data(element: Element, room: _Room) -> str:
 
 
 def _location(element: Element) -> Location:
-    if len(element.content) == 1:
-        (only,) = element.content
-        if isinstance(only, Element) and only.name == "LocURI" and only.namespace in SYNCML_LIKE:
-            return Location(only.text.strip(SPACE))
+    if len(element) == 1 and element[0].tag in _LOC_URI:
+        return Location(_text(element[0]))
     inner, rest = _children(element, _LOCATION)
     return Location(_token(inner, "LocURI") or "", _token(inner, "LocName"), read_extensions(rest))
 
@@ -358,7 +369,7 @@ def _reference(element: Element) -> str:
     """TargetRef or SourceRef: text in the DTD, a LocURI inside in MS-MDM 2.2.7."""
     inner, _ = _children(element, _LOCATION)
     uri = _token(inner, "LocURI")
-    return element.text.strip(SPACE) if uri is None else uri
+    return _text(element) if uri is None else uri
 
 
 def _cred(found: _Found) -> Cred | None:
@@ -373,34 +384,43 @@ def _first_meta(found: _Found) -> Meta | None:
 
 
 def _meta(element: Element) -> Meta:
-    """The Meta; of those with nothing but a short Format and Type, as nearly all are, equal ones are one value."""
-    inner, rest = _children(element, _META, METINF_LIKE)
-    form, type_ = _token(inner, "Format"), _token(inner, "Type")
-    if not rest and inner.keys() <= _USUAL and len(form or "") + len(type_ or "") <= _SHORT:
-        return _usual_meta(form, type_)
-    return Meta(
-        format=form,
-        type=type_,
-        mark=_token(inner, "Mark"),
-        size=_number(inner, "Size"),
-        next_nonce=_token(inner, "NextNonce"),
-        max_msg_size=_number(inner, "MaxMsgSize"),
-        max_obj_size=_number(inner, "MaxObjSize"),
-        extra=read_extensions(rest),
-    )
+    """The Meta; equal ones that say little, as nearly all do, are one value."""
+    said: tuple[tuple[str, str], ...]
+    rest: list[Element] = []
+    if len(element) == 1 and element[0].tag in _META:  # the Format that Windows writes
+        said = ((_META[element[0].tag], _text(element[0])),)
+    else:
+        found, rest = _firsts(element, _META)
+        said = tuple([(name, _text(child)) for name, child in found.items()])
+    if not rest and all(name in _SHARED and len(text) <= _SHORT for name, text in said):
+        return _shared_meta(said)
+    return _whole_meta(dict(said), read_extensions(rest))
 
 
-_USUAL = frozenset({"Format", "Type"})
-_SHORT = 128
+_SHARED = frozenset({"Format", "Type", "Size"})
+_SHORT = 64
 
 
 @lru_cache(maxsize=256)
-def _usual_meta(form: str | None, type_: str | None) -> Meta:
-    return Meta(format=form, type=type_)
+def _shared_meta(said: tuple[tuple[str, str], ...]) -> Meta:
+    return _whole_meta(dict(said), ())
 
 
-def _number(found: _Found, name: str) -> int | None:
-    text = _token(found, name)
+def _whole_meta(said: Mapping[str, str], extra: tuple[Extension, ...]) -> Meta:
+    return Meta(
+        format=said.get("Format"),
+        type=said.get("Type"),
+        mark=said.get("Mark"),
+        size=_number(said, "Size"),
+        next_nonce=said.get("NextNonce"),
+        max_msg_size=_number(said, "MaxMsgSize"),
+        max_obj_size=_number(said, "MaxObjSize"),
+        extra=extra,
+    )
+
+
+def _number(said: Mapping[str, str], name: str) -> int | None:
+    text = said.get(name)
     if text is None:
         return None
     if not _NUMBER.fullmatch(text):
@@ -411,22 +431,38 @@ def _number(found: _Found, name: str) -> int | None:
 def _token(found: _Found, name: str) -> str | None:
     """Text of the first child of that name without the white space around it, None if there is no child."""
     elements = found.get(name)
-    return None if elements is None else elements[0].text.strip(SPACE)
+    return None if elements is None else _text(elements[0])
 
 
-def _children(
-    element: Element, known: frozenset[str], namespaces: frozenset[str] = SYNCML_LIKE
-) -> tuple[_Found, list[Element]]:
-    """The known children by name, and the others; text between them is layout."""
+def _text(element: Element) -> str:
+    """Text before the first child, without the white space around it."""
+    text = element.text
+    return "" if text is None else text.strip(SPACE)
+
+
+def _children(element: Element, known: Mapping[str, str]) -> tuple[_Found, list[Element]]:
+    """The known children by local name, and the others; text between them is layout."""
     found: _Found = {}
     rest: list[Element] = []
-    for child in element.content:
-        if isinstance(child, str):
-            continue
-        if child.name not in known or child.namespace not in namespaces:
+    for child in element:
+        name = known.get(child.tag)
+        if name is None:
             rest.append(child)
-        elif child.name in found:
-            found[child.name].append(child)
+        elif name in found:
+            found[name].append(child)
         else:
-            found[child.name] = [child]
+            found[name] = [child]
+    return found, rest
+
+
+def _firsts(element: Element, known: Mapping[str, str]) -> tuple[dict[str, Element], list[Element]]:
+    """As `_children` where each may stand once: the first counts."""
+    found: dict[str, Element] = {}
+    rest: list[Element] = []
+    for child in element:
+        name = known.get(child.tag)
+        if name is None:
+            rest.append(child)
+        elif name not in found:
+            found[name] = child
     return found, rest

@@ -1,26 +1,30 @@
-"""XML bytes to a small tree and back: the only module that touches a parser.
+"""XML bytes to a tree and back: the only module that touches a parser.
 
-expat hands each event to `_Builder`, which counts before it builds, so a hostile document is left at the
-first element, attribute or character past `Limits`. A DOCTYPE ends the parse before anything is declared:
-there are no entities to expand, no external ones to fetch and no attribute defaults. The document is
-parsed in one call, because expat rereads an unfinished token with every further piece.
+expat hands each event to a function of `_watch`, which counts before the standard library's TreeBuilder builds, so
+a hostile document is left at the first element, attribute or character past `Limits`. A DOCTYPE ends the parse
+before anything is declared: there are no entities to expand, no external ones to fetch and no attribute defaults.
+The document is parsed in one call, because expat rereads an unfinished token with every further piece.
+
+The tree is that of `xml.etree.ElementTree`: a name in a namespace is written `{namespace}local`, text before the
+first child is the element's `text`, and text behind a child is that child's `tail`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
 from typing import TYPE_CHECKING, NoReturn
+from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from syncml.errors import LimitExceeded, MalformedMessage, RemoteProtocolError
 from syncml.namespaces import XML
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from syncml.limits import Limits
 
-__all__ = ["SPACE", "Element", "escape", "escape_attribute", "parse", "pieces"]
+__all__ = ["SPACE", "Element", "escape", "escape_attribute", "parse", "pieces", "split_name"]
 
 SPACE = " \t\r\n"
 """The white space of XML (production 3), which `str.strip` alone would take for more."""
@@ -28,49 +32,12 @@ SPACE = " \t\r\n"
 # expat joins namespace and local name with it; it cannot occur in a URI, and expat refuses one that has it
 _SEPARATOR = "}"
 
-_INSIDE_ROOT = 2
-"""Elements open between two children of the root: the document and the root."""
-
-
-@dataclass(slots=True)
-class Element:
-    """An element of the tree: its name, attributes and content in document order."""
-
-    name: str
-    """Local name."""
-    namespace: str
-    """Namespace URI, empty if none."""
-    attributes: tuple[tuple[str, str], ...]
-    """(name, value) pairs; a namespaced name is written `{namespace}local`."""
-    content: list[str | Element]
-    """Text and children, as they follow each other."""
-    characters: int = field(default=0, compare=False)
-    """Length of all text in `content`, counted while parsing."""
-
-    @property
-    def text(self) -> str:
-        """Character data before the first child, as the peer wrote it."""
-        content = self.content
-        if len(content) == 1 and isinstance(content[0], str):
-            return content[0]
-        parts = []
-        for node in content:
-            if not isinstance(node, str):
-                break
-            parts.append(node)
-        return "".join(parts)
-
-    @property
-    def children(self) -> list[Element]:
-        """The elements among the content."""
-        return [node for node in self.content if isinstance(node, Element)]
-
 
 def parse(data: bytes, limits: Limits, *, until: str | None = None) -> Element:
     """The root element of `data`, which must be one XML 1.0 document in UTF-8 (a BOM is accepted).
 
     With `until`, a local name, the parser stops at the end of the first child of the root that has it: the
-    tree ends there, and of what follows nothing is known but that it is UTF-8.
+    tree ends there, and of what follows nothing is known but that it is UTF-8 and that no tag of it is too long.
 
     Raises `LimitExceeded` at the first thing past `limits`, and `MalformedMessage` for anything that is not
     well-formed or not UTF-8, and for every DOCTYPE; details name the line:column, from 1, of the stop.
@@ -84,17 +51,12 @@ def parse(data: bytes, limits: Limits, *, until: str | None = None) -> Element:
         data.decode()
     except UnicodeDecodeError as error:
         raise MalformedMessage(f"not UTF-8 at byte offset {error.start}") from None
-    builder = _Builder(limits, until)
+    _check_tags(data, limits.tag)
+    tree = TreeBuilder()
     parser = expat.ParserCreate("UTF-8", _SEPARATOR)
-    parser.buffer_text = True
-    parser.ordered_attributes = True
     parser.XmlDeclHandler = _check_declaration
     parser.StartDoctypeDeclHandler = _refuse_doctype
-    parser.StartNamespaceDeclHandler = builder.declare
-    parser.EndNamespaceDeclHandler = builder.undeclare
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end if until is None else builder.end_or_stop
-    parser.CharacterDataHandler = builder.characters
+    _watch(parser, tree, limits, until)
     try:
         parser.Parse(data, True)
     except expat.ExpatError as error:
@@ -105,30 +67,36 @@ def parse(data: bytes, limits: Limits, *, until: str | None = None) -> Element:
         raise type(refusal)(f"{refusal.detail} at {place}") from None
     except _Enough:
         pass  # what was asked for is there
-    return builder.root
+    return tree.close()
 
 
-def pieces(nodes: Iterable[str | Element], namespace: str) -> Iterator[str]:
-    """The nodes as XML text, piece by piece, for a place where `namespace` is the default one.
+def split_name(name: str) -> tuple[str, str]:
+    """Namespace URI, empty if none, and local name of what an element or an attribute is called in the tree."""
+    namespace, _, local = name.rpartition(_SEPARATOR)
+    return namespace[1:], local
+
+
+def pieces(around: Element, namespace: str) -> Iterator[str]:
+    """The content of an element as XML text, piece by piece, for a place where `namespace` is the default one.
 
     Only namespaces that differ from the surrounding one are declared: elements as default namespace,
     attributes by a prefix. A loop, not a recursion, and lazy, so that the caller can stop at its own limit.
     """
-    around: list[tuple[Iterator[str | Element], str, str]] = [(iter(nodes), namespace, "")]
-    while around:
-        inside, default, end = around[-1]
-        for node in inside:
-            if isinstance(node, str):
-                yield escape(node)
-                continue
-            name, tag, within = _opening(node, default)
-            if node.content:
-                around.append((iter(node.content), within, f"</{name}>"))
-                yield f"<{tag}>"
+    if around.text:
+        yield escape(around.text)
+    path = [(iter(around), namespace, "")]
+    while path:
+        inside, default, end = path[-1]
+        for element in inside:
+            name, tag, within = _opening(element, default)
+            tail = escape(element.tail or "")
+            if element.text or len(element):
+                path.append((iter(element), within, f"</{name}>{tail}"))
+                yield f"<{tag}>{escape(element.text or '')}"
                 break
-            yield f"<{tag}/>"
+            yield f"<{tag}/>{tail}"
         else:
-            around.pop()
+            path.pop()
             if end:
                 yield end
 
@@ -145,14 +113,14 @@ def escape_attribute(text: str) -> str:
 
 def _opening(element: Element, default: str) -> tuple[str, str, str]:
     """The element's name as written, what stands in its start tag, and the default namespace inside of it."""
-    name = element.name
-    if element.namespace == default and not element.attributes:
+    namespace, name = split_name(element.tag)
+    if namespace == default and not element.attrib:
         return name, name, default
     declared = ""
-    if element.namespace == XML:
+    if namespace == XML:
         name = f"xml:{name}"
-    elif element.namespace != default:
-        default = element.namespace
+    elif namespace != default:
+        default = namespace
         declared = f' xmlns="{escape_attribute(default)}"'
     return name, f"{name}{declared}{_attributes(element)}", default
 
@@ -161,10 +129,9 @@ def _attributes(element: Element) -> str:
     """The element's attributes, and the prefixes of their namespaces."""
     written = ""
     prefixes = {XML: "xml"}
-    for key, value in element.attributes:
-        namespace, _, name = key.rpartition(_SEPARATOR)
-        if namespace:
-            uri = namespace[1:]
+    for key, value in element.attrib.items():
+        uri, name = split_name(key)
+        if uri or key != name:
             if uri not in prefixes:
                 prefixes[uri] = f"n{len(prefixes)}"
                 written += f' xmlns:{prefixes[uri]}="{escape_attribute(uri)}"'
@@ -187,85 +154,128 @@ class _Enough(Exception):  # noqa: N818 - not an error
     """Ends a parse that need not go on."""
 
 
-class _Builder:
-    """Hears the parser's events, counts them against the limits and grows the tree."""
+def _check_tags(data: bytes, most: int) -> None:
+    """Refuse a start tag of more than `most` octets.
 
-    __slots__ = ("_attributes", "_limits", "_names", "_namespaces", "_open", "_room", "_until")
+    expat has expanded all attributes of a tag, each with its namespace, before it tells of the first: thousands of
+    them in a long namespace would be gigabytes.
+    """
+    # From a `<` that none follows for so long to the end of the tag, or to what cannot stand in one; possessive, so
+    # that no octet is looked at again.
+    long = rb"""<(?=[^<!?/][^<]{%d})(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+""" % (most - 1)
+    for tag in re.finditer(long, data):
+        start = tag.start()
+        if tag.end() - start >= most:
+            line, column = data.count(b"\n", 0, start) + 1, start - data.rfind(b"\n", 0, start)
+            raise LimitExceeded(f"a tag of more than {most} octets at {line}:{column}")
 
-    def __init__(self, limits: Limits, until: str | None) -> None:
-        self._limits = limits
-        self._until = until
-        self._room = limits.elements
-        """Elements that may still come."""
-        self._attributes = 0
-        self._namespaces = 0
-        self._names: dict[str, tuple[str, str]] = {}
-        """Local name and namespace by what expat calls them: a document has few names, many times."""
-        self._open = [Element("", "", (), [])]
-        """The path to where the parser stands; the first is the document, whose one child is the root."""
 
-    @property
-    def root(self) -> Element:
-        return self._open[0].children[0]
+def _watch(parser: expat.XMLParserType, tree: TreeBuilder, limits: Limits, until: str | None) -> None:
+    """Have the parser's events counted against the limits, and the tree grown.
 
-    def start(self, tag: str, attributes: list[str]) -> None:
-        path = self._open
-        self._room -= 1
-        if self._room < 0:
-            raise LimitExceeded(f"more than {self._limits.elements} elements")
-        if len(path) > self._limits.depth:
-            raise LimitExceeded(f"more than {self._limits.depth} open elements")
-        name, namespace = self._names.get(tag) or self._name(tag)
-        element = Element(name, namespace, self._pairs(attributes) if attributes else (), [])
-        path[-1].content.append(element)
-        path.append(element)
+    Closures, because they are called some ten thousand times for one message.
+    """
+    names, scope = _Names(limits), _Scope(limits)
+    known = names.known.get
+    open_, close, add = tree.start, tree.end, tree.data
+    deepest, longest = limits.depth, limits.text
+    room = limits.elements
+    depth = 0
+    lengths = [0] * (deepest + 1)
+    """Characters of text in each open element so far."""
+    none: dict[str, str] = {}
 
-    def end(self, _tag: str) -> None:
-        self._open.pop()
+    def start(name: str, attributes: list[str]) -> None:
+        nonlocal room, depth
+        room -= 1
+        if room < 0:
+            raise LimitExceeded(f"more than {limits.elements} elements")
+        if depth == deepest:
+            raise LimitExceeded(f"more than {deepest} open elements")
+        depth += 1
+        lengths[depth] = 0
+        open_(known(name) or names.element(name), names.attributes(attributes) if attributes else none)
 
-    def end_or_stop(self, _tag: str) -> None:
-        closed = self._open.pop()
-        if len(self._open) == _INSIDE_ROOT and closed.name == self._until:
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        close(name)
+
+    def end_or_stop(name: str) -> None:
+        end(name)
+        if depth == 1 and name.rpartition(_SEPARATOR)[2] == until:
             raise _Enough
 
-    def characters(self, text: str) -> None:
-        element = self._open[-1]
-        element.characters += len(text)
-        if element.characters > self._limits.text:
-            raise LimitExceeded(f"more than {self._limits.text} characters of text in one element")
-        element.content.append(text)
+    def characters(text: str) -> None:
+        length = lengths[depth] + len(text)
+        if length > longest:
+            raise LimitExceeded(f"more than {longest} characters of text in one element")
+        lengths[depth] = length
+        add(text)
 
-    def declare(self, _prefix: str | None, _uri: str | None) -> None:
-        self._namespaces += 1
-        if self._namespaces > self._limits.namespaces:
+    parser.buffer_text = True
+    parser.ordered_attributes = True
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end if until is None else end_or_stop
+    parser.CharacterDataHandler = characters
+    parser.StartNamespaceDeclHandler = scope.declare
+    parser.EndNamespaceDeclHandler = scope.undeclare
+
+
+class _Scope:
+    """Counts the namespaces that are declared where the parser stands."""
+
+    __slots__ = ("_declared", "_limits")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._declared = 0
+
+    def declare(self, _prefix: str | None, uri: str | None) -> None:
+        self._declared += 1
+        if self._declared > self._limits.namespaces:
             raise LimitExceeded(f"more than {self._limits.namespaces} namespace declarations in scope")
+        # every name in it will carry it, and be refused
+        if uri is not None and len(uri) > self._limits.name:
+            raise LimitExceeded(f"a namespace of more than {self._limits.name} characters")
 
     def undeclare(self, _prefix: str | None) -> None:
-        self._namespaces -= 1
+        self._declared -= 1
 
-    def _name(self, tag: str) -> tuple[str, str]:
-        namespace, _, name = tag.rpartition(_SEPARATOR)
-        if len(namespace) + len(name) > self._limits.name:
-            raise LimitExceeded(f"a name of more than {self._limits.name} characters")
-        if len(self._names) == self._limits.names:
+
+class _Names:
+    """Turns the names of expat into those of the tree, and bounds their length and number."""
+
+    __slots__ = ("_attributes", "_limits", "known")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._attributes = 0
+        self.known: dict[str, str] = {}
+        """Names of elements by what expat calls them: a document has few names, many times."""
+
+    def element(self, raw: str) -> str:
+        """The name of an element that has not come before."""
+        name = self._name(raw)
+        if len(self.known) == self._limits.names:
             raise LimitExceeded(f"more than {self._limits.names} different element names")
-        self._names[tag] = name, namespace
-        return name, namespace
+        self.known[raw] = name
+        return name
 
-    def _pairs(self, attributes: list[str]) -> tuple[tuple[str, str], ...]:
-        """Attributes with their names in the form of `Element.attributes`."""
+    def attributes(self, raw: list[str]) -> dict[str, str]:
+        """The attributes of one element, which expat lists as names and values in turn."""
         limits = self._limits
-        count = len(attributes) // 2
+        count = len(raw) // 2
         if count > limits.attributes:
             raise LimitExceeded(f"more than {limits.attributes} attributes on one element")
         # each name carries its namespace, so a few bytes of input can cost some hundred in memory
         self._attributes += count
         if self._attributes > limits.elements:
             raise LimitExceeded(f"more than {limits.elements} attributes in all")
-        pairs = []
-        for key, value in zip(attributes[::2], attributes[1::2], strict=True):
-            namespace, separator, name = key.rpartition(_SEPARATOR)
-            if len(namespace) + len(name) > limits.name:
-                raise LimitExceeded(f"a name of more than {limits.name} characters")
-            pairs.append((f"{{{key}" if separator else key, value))
-        return tuple(pairs)
+        return {self._name(key): value for key, value in zip(raw[::2], raw[1::2], strict=True)}
+
+    def _name(self, raw: str) -> str:
+        qualified = _SEPARATOR in raw
+        if len(raw) - qualified > self._limits.name:
+            raise LimitExceeded(f"a name of more than {self._limits.name} characters")
+        return f"{{{raw}" if qualified else raw

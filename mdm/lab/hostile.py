@@ -547,6 +547,13 @@ def _pad(start: str) -> bytes:
     return (start * (DEFAULT_LIMITS.bytes // len(start))).encode()
 
 
+def _prefixed(many: int) -> str:
+    """That many attributes in the namespace p."""
+    return " ".join(f'p:a{number:x}=""' for number in range(many))
+
+
+_IN_ONE_TAG: Final = DEFAULT_LIMITS.tag // 11
+"""As many of them as fit into one tag."""
 _DOCTYPE: Final = '<!DOCTYPE x [<!ENTITY a0 "ha">{}]><x>&a9;</x>'
 _LAUGHS: Final = "".join('<!ENTITY a{} "{}">'.format(n, f"&a{n - 1};" * 10) for n in range(1, 10))
 _NO_MESSAGES: Final[dict[str, Callable[[Peer], None]]] = {
@@ -556,6 +563,16 @@ _NO_MESSAGES: Final[dict[str, Callable[[Peer], None]]] = {
     "an element with 30,000 attributes": _raw(
         b"<a " + " ".join(f'b{n}=""' for n in range(30_000)).encode() + b"/>"
     ),
+    "an element with 30,000 attributes in a long namespace": _raw(
+        f'<a xmlns:p="{"u" * 100_000}"><b {_prefixed(30_000)}/></a>'.encode()
+    ),
+    "a tag and a namespace as long as they may be": _raw(
+        f'<a xmlns:p="{"u" * DEFAULT_LIMITS.name}"><b {_prefixed(_IN_ONE_TAG)}/></a>'.encode()
+    ),
+    "half a tag of namespace, half of attributes": _raw(
+        f'<b xmlns:p="{"u" * (DEFAULT_LIMITS.tag // 2)}" {_prefixed(_IN_ONE_TAG // 2 - 8)}/>'.encode()
+    ),
+    "tags as long as they may be": _raw(b"<a>" + _pad(f'<b c="{"x" * (DEFAULT_LIMITS.tag - 10)}"/>')[:-8]),
     "an element with 20,000 namespaces": _raw(
         b"<a " + " ".join(f'xmlns:b{n}="u"' for n in range(20_000)).encode() + b"/>"
     ),

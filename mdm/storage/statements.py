@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import Table
@@ -26,7 +27,7 @@ def insert_ignore(table: Table | type[SQLModel], on: Connection | str) -> sqlite
 
     `on` is the connection that will run it, or its dialect's name. `rowcount` tells how many rows were new.
     """
-    return _insert(table, on).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return _insert_ignore(_target(table), _dialect(on))
 
 
 def upsert(
@@ -41,7 +42,28 @@ def upsert(
     `key` names the columns of the unique constraint that decides (the primary key unless given). The values
     are given to `connection.execute`, one mapping or a list of them.
     """
-    statement = _insert(table, on)
+    return _upsert(_target(table), _dialect(on), tuple(update), None if key is None else tuple(key))
+
+
+def _target(table: Table | type[SQLModel]) -> Table:
+    return table if isinstance(table, Table) else table_of(table)
+
+
+def _dialect(on: Connection | str) -> str:
+    return on if isinstance(on, str) else on.dialect.name
+
+
+# Statements never change once they are made, and making one costs several times what running it does.
+@cache
+def _insert_ignore(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    return _insert(table, dialect).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+
+
+@cache
+def _upsert(
+    table: Table, dialect: str, update: tuple[str, ...], key: tuple[str, ...] | None
+) -> sqlite.Insert | postgresql.Insert:
+    statement = _insert(table, dialect)
     columns = key if key is not None else [column.name for column in statement.table.primary_key]
     return statement.on_conflict_do_update(
         index_elements=list(columns),
@@ -49,7 +71,5 @@ def upsert(
     )
 
 
-def _insert(table: Table | type[SQLModel], on: Connection | str) -> sqlite.Insert | postgresql.Insert:
-    dialect = on if isinstance(on, str) else on.dialect.name
-    target = table if isinstance(table, Table) else table_of(table)
-    return postgresql.insert(target) if dialect == "postgresql" else sqlite.insert(target)
+def _insert(table: Table, dialect: str) -> sqlite.Insert | postgresql.Insert:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from syncml.errors import RemoteProtocolError
 from syncml.limits import DEFAULT_LIMITS
-from syncml.xmltree import SPACE, Element, escape, parse, pieces
+from syncml.xmltree import SPACE, Element, escape, parse, pieces, split_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["GUIDS", "LISTS", "Choices", "message", "mutate", "text"]
 
@@ -225,39 +225,43 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes | None:
         root = parse(data, DEFAULT_LIMITS)
     except RemoteProtocolError:
         return None
-    nodes = list(_walk(root))
+    nodes = list(root.iter())
     for _ in range(chance.randint(1, 4)):
         _change(chance.choice(nodes), chance.choice(nodes), chance)
     try:
-        out = "".join(pieces([root], "")).encode()
+        around = Element("around")
+        around.append(root)
+        out = "".join(pieces(around, "")).encode()
     except (MemoryError, UnicodeEncodeError):
         return None
     return out if len(out) <= max_size else None
 
 
-def _walk(element: Element) -> Iterator[Element]:
-    yield element
-    for child in element.children:
-        yield from _walk(child)
-
-
 def _change(element: Element, other: Element, chance: random.Random) -> None:
     """One small change of `element`, possibly with something taken from `other`."""
-    content = element.content
     kind = chance.randrange(8)
-    if kind == 0 and content:
-        del content[chance.randrange(len(content))]
-    elif kind == 1 and content:
-        content.insert(chance.randrange(len(content) + 1), chance.choice(content))
+    namespace, name = split_name(other.tag)
+    if kind == 0 and len(element):
+        del element[chance.randrange(len(element))]
+    elif kind == 1 and len(element):
+        element.insert(chance.randrange(len(element) + 1), chance.choice(list(element)))
     elif kind == 2:
-        chance.shuffle(content)
-    elif kind == 3 and not any(node is element for node in _walk(other)):
-        content.insert(chance.randrange(len(content) + 1), other)
+        children = list(element)
+        chance.shuffle(children)
+        element[:] = children
+    elif kind == 3 and not any(node is element for node in other.iter()):
+        element.insert(chance.randrange(len(element) + 1), other)
     elif kind == 4:
-        element.name = other.name
+        element.tag = _named(split_name(element.tag)[0], name)
     elif kind == 5:
-        element.namespace = chance.choice(("", other.namespace, "syncml:metinf", "SYNCML:SYNCML1.2", "urn:x"))
+        namespaces = ("", namespace, "syncml:metinf", "SYNCML:SYNCML1.2", "urn:x")
+        element.tag = _named(chance.choice(namespaces), split_name(element.tag)[1])
     elif kind == 6:
-        element.attributes = ((chance.choice(("a", "{urn:x}a", "xmlns:b")), chance.choice(_TEXTS)),)
+        element.attrib = {chance.choice(("a", "{urn:x}a", "xmlns:b")): chance.choice(_TEXTS)}
     else:
-        element.content[:] = [chance.choice((*_TEXTS, *_TYPES, *_ALERTS, *_SIZES)).strip(SPACE)]
+        element[:] = []
+        element.text = chance.choice((*_TEXTS, *_TYPES, *_ALERTS, *_SIZES)).strip(SPACE)
+
+
+def _named(namespace: str, name: str) -> str:
+    return f"{{{namespace}}}{name}" if namespace else name

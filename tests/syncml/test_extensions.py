@@ -33,7 +33,7 @@ def test_an_extension_is_written_and_read_the_same(
     if written is not None:
         assert text == written
     around = parse(f'<r xmlns="{namespace}">{text}</r>'.encode(), DEFAULT_LIMITS)
-    assert read_extensions(around.children) == (extension,)
+    assert read_extensions(list(around)) == (extension,)
 
 
 def test_extensions_keep_their_order() -> None:
@@ -46,7 +46,7 @@ def test_extensions_keep_their_order() -> None:
 def test_text_between_children_is_not_kept() -> None:
     """Only the text before the first child belongs to the value."""
     root = parse(b"<r><A>1<B/>2<C/>3</A></r>", DEFAULT_LIMITS)
-    assert read_extensions(root.children) == (Extension("A", "", "1", (), (Extension("B"), Extension("C"))),)
+    assert read_extensions(list(root)) == (Extension("A", "", "1", (), (Extension("B"), Extension("C"))),)
 
 
 def _nested(depth: int) -> Extension:

@@ -19,6 +19,7 @@ def test_the_defaults_are_the_published_ones() -> None:
         "commands": 1_000,
         "items": 2_500,
         "attributes": 16,
+        "tag": 4_096,
         "names": 500,
         "name": 256,
         "text": 262_144,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 import tracemalloc
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+from xml.etree.ElementTree import ParseError, XMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from syncml.errors import LimitExceeded, MalformedMessage, RemoteProtocolError
 from syncml.limits import DEFAULT_LIMITS, Limits
 from syncml.namespaces import XML
-from syncml.xmltree import Element, escape, escape_attribute, parse, pieces
+from syncml.xmltree import Element, escape, escape_attribute, parse, pieces, split_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +27,30 @@ def tree(
     namespace: str = "",
     attributes: tuple[tuple[str, str], ...] = (),
 ) -> Element:
-    """An element as the parser should build it."""
-    return Element(name, namespace, attributes, list(content))
+    """An element as the parser should build it: of the content, text goes where ElementTree keeps it."""
+    element = Element(f"{{{namespace}}}{name}" if namespace else name, dict(attributes))
+    for node in content:
+        if not isinstance(node, str):
+            element.append(node)
+        elif len(element):
+            element[-1].tail = (element[-1].tail or "") + node
+        else:
+            element.text = (element.text or "") + node
+    return element
+
+
+Plain: TypeAlias = "tuple[str, tuple[tuple[str, str], ...], str, str, tuple[Plain, ...]]"
+
+
+def plain(element: Element) -> Plain:
+    """The element as a value that compares."""
+    return (
+        element.tag,
+        tuple(element.attrib.items()),
+        element.text or "",
+        element.tail or "",
+        tuple(plain(child) for child in element),
+    )
 
 
 # (document, its tree, the text written for the tree)
@@ -72,28 +97,28 @@ SHAPES = [
 @pytest.mark.parametrize(("document", "expected", "_written"), SHAPES)
 def test_a_document_becomes_its_tree(document: str, expected: Element, _written: str | None) -> None:
     """Names, attributes, text and children arrive in document order."""
-    assert parse(document.encode(), DEFAULT_LIMITS) == expected
+    assert plain(parse(document.encode(), DEFAULT_LIMITS)) == plain(expected)
 
 
 @pytest.mark.parametrize(("document", "expected", "written"), SHAPES)
 def test_a_tree_is_written_in_one_form(document: str, expected: Element, written: str | None) -> None:
     """What is written has only the declarations it needs, and reads as the same tree."""
-    text = "".join(pieces([expected], ""))
+    text = "".join(pieces(tree("around", expected), ""))
     if written is not None:
         assert text == written
-    assert parse(text.encode(), DEFAULT_LIMITS) == expected
+    assert plain(parse(text.encode(), DEFAULT_LIMITS)) == plain(expected)
 
 
 def test_pieces_declare_nothing_the_place_already_declares() -> None:
     """Elements of the surrounding default namespace stand bare, text is escaped."""
-    nodes: list[str | Element] = ["<", tree("a", namespace="urn:x"), tree("b", "&"), "\r"]
-    assert "".join(pieces(nodes, "urn:x")) == '&lt;<a/><b xmlns="">&amp;</b>&#13;'
+    around = tree("around", "<", tree("a", namespace="urn:x"), tree("b", "&"), "\r")
+    assert "".join(pieces(around, "urn:x")) == '&lt;<a/><b xmlns="">&amp;</b>&#13;'
 
 
 def test_pieces_come_one_by_one() -> None:
     """A caller that stops early does not pay for the rest."""
-    emitted = pieces([tree("a", tree("b"), "x")], "")
-    assert [next(emitted), next(emitted)] == ["<a>", "<b/>"]
+    emitted = pieces(tree("around", "1", tree("a", "2", tree("b"), "3", tree("c"), "4"), "5"), "")
+    assert list(emitted) == ["1", "<a>2", "<b/>3", "<c/>4", "</a>5"]
 
 
 @pytest.mark.parametrize(
@@ -112,25 +137,51 @@ def test_escaping(text: str, in_content: str, in_attribute: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("element", "text", "children"),
-    [
-        (tree("a"), "", []),
-        (tree("a", "x"), "x", []),
-        (tree("a", "x", "y"), "xy", []),
-        (tree("a", "x", tree("b"), "y"), "x", [tree("b")]),
-        (tree("a", tree("b"), "y", tree("c")), "", [tree("b"), tree("c")]),
-    ],
+    ("name", "namespace", "local"),
+    [("a", "", "a"), ("{urn:x}a", "urn:x", "a"), ("{u{v}a", "u{v", "a"), ("", "", "")],
 )
-def test_text_ends_at_the_first_child(element: Element, text: str, children: list[Element]) -> None:
-    """`text` is what stands before the first child; `children` are the elements alone."""
-    assert element.text == text
-    assert element.children == children
+def test_a_name_has_two_parts(name: str, namespace: str, local: str) -> None:
+    """The namespace stands in braces before the local name."""
+    assert split_name(name) == (namespace, local)
 
 
 def test_long_text_is_whole() -> None:
     """Text longer than any buffer of the parser arrives unchanged."""
     text = "\U0001f600x\n" * 20_000
     assert parse(f"<a>{text}</a>".encode(), DEFAULT_LIMITS).text == text
+
+
+_NAMES = st.sampled_from(["a", "b", "Item", "p:a", "q:b", "\u00e9"])
+_TEXT = st.sampled_from(
+    ["", "x", " \n", "&lt;&#65;", "\u732b", "<![CDATA[<a b='>]]>", "<!-- <a> ' -->", "<?x <b?>", "x" * 99]
+)
+_ATTRIBUTES = st.lists(
+    st.sampled_from(['a="1"', "p:a='>'", "q:a='&lt;'", 'xml:lang="en"', 'xmlns="urn:d"', "xmlns:p='urn:y'", "xmlns=''"]),
+    unique=True,
+    max_size=4,
+).map(lambda each: "".join(f" {one}" for one in each))  # fmt: skip
+
+
+def _elements(inside: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    content = st.lists(_TEXT | inside, max_size=4).map("".join)
+    return st.builds(
+        lambda name, more, within: f"<{name}{more}>{within}</{name}>", _NAMES, _ATTRIBUTES, content
+    )
+
+
+@given(st.recursive(_TEXT, _elements, max_leaves=30))
+def test_the_tree_is_that_of_the_standard_library(inside: str) -> None:
+    """Within the limits nothing is read in another way than ElementTree reads it."""
+    document = f"<r xmlns:p='urn:x' xmlns:q='urn:y'>{inside}</r>".encode()
+    library = XMLParser()  # noqa: S314 - it reads what this test has written
+    try:
+        library.feed(document)
+        expected = plain(library.close())
+    except ParseError as error:  # an attribute twice, by way of two prefixes
+        with pytest.raises(MalformedMessage, match=str(error).partition(":")[0]):
+            parse(document, DEFAULT_LIMITS)
+    else:
+        assert plain(parse(document, DEFAULT_LIMITS)) == expected
 
 
 # --- encodings ------------------------------------------------------------------------------------------
@@ -147,7 +198,7 @@ ACCEPTED_ENCODINGS = [
 @pytest.mark.parametrize("document", ACCEPTED_ENCODINGS)
 def test_utf_8_is_read_with_and_without_its_marks(document: bytes) -> None:
     """A BOM and a declaration of UTF-8 in any case change nothing."""
-    assert parse(document, DEFAULT_LIMITS) == tree("a", "\u00e9")
+    assert plain(parse(document, DEFAULT_LIMITS)) == plain(tree("a", "\u00e9"))
 
 
 REFUSED = [
@@ -222,7 +273,7 @@ def test_a_doctype_as_text_is_text() -> None:
 
 # --- limits ---------------------------------------------------------------------------------------------
 
-SMALL = Limits(bytes=1024, depth=5, elements=9, attributes=3, name=12, text=20, namespaces=4)
+SMALL = Limits(bytes=1024, depth=5, elements=9, attributes=3, tag=80, name=12, text=20, namespaces=4)
 
 # name of the limit -> documents that reach exactly the given number, and the words of the refusal
 AT: list[tuple[str, Callable[[int], str], str]] = [
@@ -232,7 +283,11 @@ AT: list[tuple[str, Callable[[int], str], str]] = [
     ("depth", lambda n: "<a>" * (n - 1) + "<b/><c/>" + "</a>" * (n - 1), "open elements"),
     ("elements", lambda n: "<a>" + "<b/>" * (n - 1) + "</a>", "elements"),
     ("attributes", lambda n: "<a " + " ".join(f"a{i}=''" for i in range(n)) + "/>", "attributes on one"),
+    ("tag", lambda n: f"<a b='{'x' * (n - 9)}'/>", "a tag of more than"),
+    ("tag", lambda n: f"<r><a b='{'>' * (n - 16)}' c=\"'>\"/></r>", "a tag of more than"),
+    ("tag", lambda n: f"<a>\n <b c=''{' ' * (n - 8)}>x</b></a>", "a tag of more than"),
     ("name", lambda n: f"<{'a' * n}/>", "a name of more than"),
+    ("name", lambda n: f"<a xmlns='{'u' * (n - 1)}'/>", "a name of more than"),
     ("name", lambda n: f"<a xmlns:p='{'u' * (n - 3)}'><p:abc/></a>", "a name of more than"),
     ("name", lambda n: f"<a {'b' * n}=''/>", "a name of more than"),
     ("name", lambda n: f"<a xmlns:p='u:' p:{'b' * (n - 2)}=''/>", "a name of more than"),
@@ -289,10 +344,10 @@ def test_a_parse_can_stop_at_a_child_of_the_root() -> None:
     """The tree ends with it; neither a grandchild nor the root of that name is meant."""
     document = b"<h><x><h/></x><h>1</h><h>2</h> & no XML"
     root = parse(document, DEFAULT_LIMITS, until="h")
-    assert root == tree("h", tree("x", tree("h")), tree("h", "1"))
+    assert plain(root) == plain(tree("h", tree("x", tree("h")), tree("h", "1")))
     with pytest.raises(MalformedMessage):
         parse(document, DEFAULT_LIMITS, until="y")
-    assert parse(b"<a><b/></a>", DEFAULT_LIMITS, until="y") == tree("a", tree("b"))
+    assert plain(parse(b"<a><b/></a>", DEFAULT_LIMITS, until="y")) == plain(tree("a", tree("b")))
 
 
 def test_attributes_in_all_are_bounded_like_elements() -> None:
@@ -306,7 +361,42 @@ def test_attributes_in_all_are_bounded_like_elements() -> None:
 def test_namespaces_count_while_in_scope() -> None:
     """Declarations of siblings do not add up: each child of Meta carries its own."""
     siblings = "<b xmlns='u'/>" * (SMALL.namespaces + 1)
-    assert len(parse(f"<a>{siblings}</a>".encode(), SMALL).children) == SMALL.namespaces + 1
+    assert len(parse(f"<a>{siblings}</a>".encode(), SMALL)) == SMALL.namespaces + 1
+
+
+def test_a_namespace_is_no_longer_than_a_name() -> None:
+    """It would be part of each name in it; refused where it is declared, whether a name is in it or not."""
+    parse(f"<a xmlns:p='{'u' * SMALL.name}'/>".encode(), SMALL)
+    with pytest.raises(LimitExceeded, match="a namespace of more than 12 characters at 1:"):
+        parse(f"<a xmlns:p='{'u' * (SMALL.name + 1)}'/>".encode(), SMALL)
+    assert plain(parse(b"<a xmlns=''/>", SMALL)) == plain(tree("a"))
+
+
+LONG = "x" * SMALL.tag
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        f"<!--{LONG}--><a/>",
+        f"<?x {LONG}?><a/>",
+        f"<a><![CDATA[{LONG}]]></a>",
+        f"<a b=''/>{' ' * SMALL.tag}",
+        f"<a b='>'/><!--{LONG}-->",
+        f"<a></a{' ' * SMALL.tag}>",
+    ],
+)
+def test_only_start_tags_count_as_tags(document: str) -> None:
+    """Long comments, instructions, sections and white space are no start tags."""
+    parse(document.encode(), replace(SMALL, text=100))
+
+
+def test_a_long_tag_is_refused_where_it_stands() -> None:
+    """The place is that of the tag, and the tag after a text with a quotation mark is seen as well."""
+    with pytest.raises(LimitExceeded, match="a tag of more than 80 octets at 2:3"):
+        parse(f"<a>\n' <b c='{LONG}'/></a>".encode(), SMALL)
+    with pytest.raises(MalformedMessage, match="at 1:"):
+        parse(f"<a b='{LONG}".encode(), SMALL)
 
 
 def test_text_counts_for_each_element_alone() -> None:
@@ -319,6 +409,8 @@ def test_a_refusal_names_the_place() -> None:
     """Line and column where the parser stopped, behind the tag past the limit, are in the detail."""
     with pytest.raises(LimitExceeded, match=r"at 3:9$"):
         parse(b"<a>\n<b>\n<c/><d/></b></a>", replace(SMALL, elements=3))
+    with pytest.raises(LimitExceeded, match=r"more than 20 characters of text in one element at 2:"):
+        parse(b"<a>\n<b>12345678901<c/>1234567890</b></a>", SMALL)
 
 
 # --- attacks --------------------------------------------------------------------------------------------
@@ -363,6 +455,15 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
         b"<a xmlns:p='" + b"u" * 250 + b"'>"
         + b"".join(b"<b " + b" ".join(b"p:a%x=''" % (16 * i + j) for j in range(16)) + b"/>" for i in range(2_800))
         + b"</a>"
+    ),
+    "one tag of thousands of attributes in a long namespace": lambda: (
+        b"<a xmlns:p='" + b"u" * 100_000 + b"'><b " + b" ".join(b"p:a%x=''" % i for i in range(30_000)) + b"/></a>"
+    ),
+    "the same, the namespace declared last": lambda: (
+        b"<b " + b" ".join(b"p:a%x=''" % i for i in range(30_000)) + b" xmlns:p='" + b"u" * 100_000 + b"'/>"
+    ),
+    "the same, behind what looks like the end of the tag": lambda: (
+        b"<b c='>' " + b" ".join(b"p:a%x='>'" % i for i in range(25_000)) + b" xmlns:p='" + b"u" * 100_000 + b"'/>"
     ),
     "UTF-16": lambda: ("<a>" + "<b/>" * 60_000 + "</a>").encode("utf-16"),
     "UTF-7": lambda: b'<?xml version="1.0" encoding="UTF-7"?><a>' + b"+ADw-" * 90_000 + b"</a>",

@@ -40,6 +40,7 @@ from mdm.storage.tables import (
     GroupLink,
     GroupMember,
     NeededRevision,
+    PolicyProfile,
     RevisionRelation,
     StaticMember,
     SyncRun,
@@ -85,6 +86,7 @@ def count(database: Database, model: type) -> int:
     [
         (DeviceUpdate, "state", "broken"),
         (DevicePolicy, "status", "perhaps"),
+        (PolicyProfile, "drift", "ignore"),
         (GroupLink, "kind", "likes"),
         (Approval, "target_type", "device"),
         (Approval, "action", "decline"),
@@ -454,6 +456,17 @@ def test_upsert_by_another_unique_column(database: Database, rows: Rows) -> None
         connection.execute(statement, rows[Device] | {"pk": 2, "id": "d2", "name": "Desk 2"})
         device = connection.execute(select(table_of(Device))).one()
     assert (device.pk, device.id, device.name) == (1, "d1", "Desk 2")
+
+
+def test_the_same_statement_is_made_once(database: Database) -> None:
+    """Whoever asks for it again gets the same object; other columns, tables and databases get their own."""
+    with database.read() as connection:
+        ours = upsert(Device, connection, update=["name"])
+        assert upsert(table_of(Device), database.dialect, update=("name",)) is ours
+        assert upsert(Device, connection, update=["name"], key=["device_id"]) is not ours
+        assert upsert(Device, connection, update=["name", "id"]) is not ours
+        assert insert_ignore(Eula, connection) is insert_ignore(Eula, database.dialect)
+        assert insert_ignore(Eula, "sqlite") is not insert_ignore(Eula, "postgresql")
 
 
 # --- faults ---------------------------------------------------------------------------------------------
