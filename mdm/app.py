@@ -21,6 +21,8 @@ from mdm.rest.middleware import RequestId, RequestLog, SecurityHeaders
 from mdm.rest.operations import Services, operation_routes
 from mdm.rest.problems import EXCEPTION_HANDLERS, problem_routes
 from mdm.rest.table import OPERATIONS
+from mdm.rollouts.worker import RolloutWorker
+from mdm.rules.worker import RuleWorker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -43,32 +45,34 @@ def build_app(
     box: SecretBox,
     *,
     clock: Callable[[], datetime] = utc_now,
+    background: bool = True,
 ) -> Starlette:
-    """The ASGI application: device endpoint, REST API, probes, and the catalogue worker.
+    """The ASGI application: device endpoint, REST API, probes, and what runs beside requests.
 
     The caller migrates the database before and closes it after; the application's lifespan only starts and
-    stops what runs beside requests.
+    stops the workers, unless the caller runs them himself (`background` is False).
     """
-    worker = SyncWorker(database, settings, clock)
-    memberships = MembershipWorker(database)
+    rules = RuleWorker(database, clock)
+    syncs = SyncWorker(database, settings, clock, after_sync=rules.after_sync)
+    workers = (syncs, MembershipWorker(database), rules, RolloutWorker(database, clock)) if background else ()
     services = Services(
         settings=settings,
         database=database,
         secrets=box,
         clock=clock,
-        wake_sync=worker.wake,
+        wake_sync=syncs.wake,
     )
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         del app
-        worker.start()
-        memberships.start()
+        for worker in workers:
+            worker.start()
         try:
             yield
         finally:
-            await anyio.to_thread.run_sync(memberships.stop)
-            await anyio.to_thread.run_sync(worker.stop)
+            for worker in reversed(workers):
+                await anyio.to_thread.run_sync(worker.stop)
 
     checkin = CheckIn(
         database=database,

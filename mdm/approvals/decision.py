@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from csp.classifications import DEFINITION_UPDATES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
@@ -19,6 +21,10 @@ __all__ = [
     "CLASSIFICATION",
     "DEVICE",
     "EXPANDED",
+    "PRODUCT",
+    "QUERY",
+    "UPDATE",
+    "ClassFacts",
     "Decision",
     "Hold",
     "Intent",
@@ -30,6 +36,9 @@ BLOCK = "block"
 CLASSIFICATION = "classification"
 DEVICE = "device"
 EXPANDED = "expanded"
+PRODUCT = "product"
+QUERY = "query"
+UPDATE = "update"
 
 
 class Hold(StrEnum):
@@ -38,9 +47,17 @@ class Hold(StrEnum):
     BLOCKED = "blocked"
     """IT has blocked the update or its classification for the device: a block wins over every approval."""
     BLOCK_INSIDE = "classification_has_block"
-    """IT has blocked an update of the classification: its GUID on a device would approve that update too."""
+    """IT has blocked something in the classification: its GUID on a device would approve that too."""
     NOT_BEFORE = "not_before"
     """Approved for a time that has not come."""
+    ROLLOUT_TURN = "rollout_turn"
+    """A rollout offers it to a growing part of a ring's devices, and this one's turn has not come."""
+    ROLLOUT_GATE = "rollout_gate"
+    """A rollout has not come to the device's ring."""
+    ROLLOUT_PAUSED = "rollout_paused"
+    """Somebody has paused the rollout."""
+    ROLLOUT_HALTED = "rollout_halted"
+    """The rollout has halted itself: too many devices failed."""
     METADATA_UNKNOWN = "metadata_unknown"
     """No metadata, so nobody knows whether there is a EULA to accept."""
     EXPIRED = "update_expired"
@@ -49,6 +66,8 @@ class Hold(StrEnum):
     """Approved with its classification only, and a newer update replaces it."""
     EULA_NOT_ACCEPTED = "eula_not_accepted"
     """Delivering would accept a licence that nobody has accepted (update-csp, approval semantics)."""
+    WINDOW = "window"
+    """No maintenance window of the device's groups is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +76,7 @@ class Intent:
 
     approval_id: str
     target_type: str
-    """`update` or `classification`."""
+    """`update`, `classification`, `product` or `query`."""
     target_id: str
     allow_without_metadata: bool = False
     action: str = "approve"
@@ -68,6 +87,11 @@ class Intent:
     expires_at: datetime | None = None
     """Until when it holds; one that is over is no intent any more."""
     reason: str | None = None
+    gate: Hold | None = None
+    """Why the rollout it belongs to does not let it through to the device; None: it does, or there is none."""
+    rollout_id: str | None = None
+    stage: int | None = None
+    deadline: datetime | None = None
 
     @property
     def blocks(self) -> bool:
@@ -76,14 +100,22 @@ class Intent:
 
     @property
     def expands(self) -> bool:
-        """True if it approves the updates of a classification one by one."""
-        return self.target_type == CLASSIFICATION and self.delivery == EXPANDED and not self.blocks
+        """True if it approves the updates of a classification, product or saved query one by one."""
+        if self.blocks or self.target_type == UPDATE:
+            return False
+        return self.target_type != CLASSIFICATION or self.delivery == EXPANDED
 
-    def covers(self, update_id: str, classification_id: str | None) -> bool:
-        """True if it speaks of that update, by itself or with its classification."""
-        if self.target_type == CLASSIFICATION:
-            return self.target_id == classification_id
-        return self.target_id == update_id
+    def covers(self, update_id: str, known: UpdateFacts | None) -> bool:
+        """True if it speaks of that update, by itself or with others."""
+        if self.target_type == UPDATE:
+            return self.target_id == update_id
+        return known is not None and self.target_id in known.belongs_to
+
+    def waits(self, now: datetime) -> Hold | None:
+        """Why it is not due; None if it is."""
+        if self.not_before is not None and self.not_before > now:
+            return Hold.NOT_BEFORE
+        return self.gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +129,29 @@ class UpdateFacts:
     classification_id: str | None = None
     title: str | None = None
     superseded: bool = False
-    """A published update replaces it."""
+    """A published update replaces it, and not every one that does is blocked for the device."""
+    groups: frozenset[str] = frozenset()
+    """Products and saved queries it belongs to, as far as some intent names them."""
+
+    @property
+    def belongs_to(self) -> frozenset[str]:
+        """What it can be approved or blocked with."""
+        return self.groups if self.classification_id is None else self.groups | {self.classification_id}
 
     @property
     def eula_missing(self) -> bool:
         """True if the update has a EULA that nobody has accepted."""
         return self.eula_id is not None and not self.eula_accepted
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFacts:
+    """What the catalogue knows of classifications whose GUIDs may go to a device: there, they mean all their updates."""
+
+    with_open_eula: frozenset[str] = frozenset()
+    """Those with a published update whose EULA nobody has accepted: the GUID would accept it too."""
+    with_block: frozenset[str] = frozenset()
+    """Those with a published update of a blocked product or saved query: the GUID would approve it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,48 +165,64 @@ class Decision:
     held: Mapping[str, Hold]
     """Approved UpdateIDs and classification GUIDs that must wait, with the reason.
 
-    A classification approved as `expanded` is among them while none of its updates may go, whatever it offers.
+    What is `expanded` is among them while none of its updates may go, whatever the device offers.
     """
 
 
 @dataclass(slots=True)
 class _Wanted:
-    """What all approvals of one target come to; one whose time has not come lends nothing to the others."""
+    """What all approvals of one target come to; one that is not due lends nothing to the others."""
 
     due: bool = False
     """One of them does not have to wait."""
     direct: bool = False
-    """One that is due is of the target itself, not of its classification."""
+    """One that is due is of the target itself, not of what it belongs to."""
     blind: bool = False
     """One that is due asks for no metadata."""
+    waits: Hold | None = None
+    """While none is due: why the one that is nearest to being so has to wait."""
 
     def add(self, intent: Intent, now: datetime) -> None:
-        if intent.not_before is not None and intent.not_before > now:
-            return
-        self.due = self.direct = True
-        self.blind |= intent.allow_without_metadata
+        waits = intent.waits(now)
+        if waits is None:
+            self.due = self.direct = True
+            self.blind |= intent.allow_without_metadata
+        else:
+            self._wait(waits)
+
+    def add_indirect(self, other: _Wanted) -> None:
+        self.due |= other.due
+        if other.waits is not None:
+            self._wait(other.waits)
+
+    def _wait(self, hold: Hold) -> None:
+        if self.waits is None or _ORDER[hold] < _ORDER[self.waits]:
+            self.waits = hold
+
+
+_ORDER = {hold: place for place, hold in enumerate(Hold)}
 
 
 def decide(
     intents: Iterable[Intent],
     facts: Mapping[str, UpdateFacts],
-    classifications_with_open_eula: frozenset[str],
+    classes: ClassFacts,
     *,
     now: datetime,
     offered: Iterable[str] = (),
+    window_closed: bool = False,
 ) -> Decision:
     """Sort what is approved into deliverable and held.
 
     `facts` holds an entry for every approved or blocked update, and every one in `offered`, whose metadata is
-    stored. `offered` are the updates the device could install: those of them that are in a classification
-    approved as `expanded` are approved each. An update approved twice needs only one approval that is due and
-    allows it without metadata, if it has none. A classification in `classifications_with_open_eula` has a published
-    update with an unaccepted EULA: its GUID on a device would accept that EULA too.
+    stored. `offered` are the updates the device could install: those of them that belong to something approved as
+    `expanded` are approved each. An update approved twice needs only one approval that is due and allows it without
+    metadata, if it has none. While `window_closed` nothing new goes but what protects against malware.
     """
     intents = list(intents)
-    blocks = _Blocks.of(intents, facts)
-    wanted = _wanted((each for each in intents if each.target_type != CLASSIFICATION), now)
-    classes = _wanted(
+    blocks = _Blocks.of(intents, facts, classes)
+    wanted = _wanted((each for each in intents if each.target_type == UPDATE), now)
+    guids = _wanted(
         (each for each in intents if each.target_type == CLASSIFICATION and not each.expands), now
     )
     expanded = _wanted((each for each in intents if each.expands), now)
@@ -166,18 +231,22 @@ def decide(
         *(
             (each, _hold_of_expanded(each, how, blocks))
             for each, how in expanded.items()
-            if each not in classes
+            if each not in guids
         ),
         *((each, _hold(each, how, facts.get(each), blocks)) for each, how in wanted.items()),
-        *(
-            (each, _hold_of_class(each, how, blocks, classifications_with_open_eula))
-            for each, how in classes.items()
-        ),
+        *((each, _hold_of_class(each, how, blocks, classes)) for each, how in guids.items()),
     ]
     held = {each: hold for each, hold in holds if hold is not None}
+    if window_closed:
+        for each in (wanted.keys() | guids.keys()) - held.keys():
+            known = facts.get(each)
+            if each != DEFINITION_UPDATES and (
+                known is None or known.classification_id != DEFINITION_UPDATES
+            ):
+                held[each] = Hold.WINDOW
     return Decision(
         updates=frozenset(wanted) - held.keys(),
-        classifications=frozenset(classes) - held.keys(),
+        classifications=frozenset(guids) - held.keys(),
         held=held,
     )
 
@@ -187,27 +256,25 @@ class _Blocks:
     """What must not reach the device."""
 
     updates: frozenset[str]
-    classifications: frozenset[str]
+    sets: frozenset[str]
+    """Classifications, products and saved queries."""
     inside: frozenset[str | None]
-    """Classifications that a blocked update belongs to."""
+    """Classifications that something blocked belongs to."""
 
     @classmethod
-    def of(cls, intents: Iterable[Intent], facts: Mapping[str, UpdateFacts]) -> _Blocks:
+    def of(cls, intents: Iterable[Intent], facts: Mapping[str, UpdateFacts], classes: ClassFacts) -> _Blocks:
         blocks = [intent for intent in intents if intent.blocks]
-        updates = frozenset(block.target_id for block in blocks if block.target_type != CLASSIFICATION)
+        updates = frozenset(block.target_id for block in blocks if block.target_type == UPDATE)
         return cls(
             updates=updates,
-            classifications=frozenset(
-                block.target_id for block in blocks if block.target_type == CLASSIFICATION
-            ),
-            inside=frozenset(facts[each].classification_id for each in updates if each in facts),
+            sets=frozenset(block.target_id for block in blocks if block.target_type != UPDATE),
+            inside=classes.with_block
+            | {facts[each].classification_id for each in updates if each in facts} - {None},
         )
 
     def holds(self, update_id: str, known: UpdateFacts | None) -> bool:
         """True if the update must not be delivered."""
-        return update_id in self.updates or (
-            known is not None and known.classification_id in self.classifications
-        )
+        return update_id in self.updates or (known is not None and not self.sets.isdisjoint(known.belongs_to))
 
 
 def _wanted(intents: Iterable[Intent], now: datetime) -> dict[str, _Wanted]:
@@ -225,12 +292,13 @@ def _expand(
     facts: Mapping[str, UpdateFacts],
     offered: Iterable[str],
 ) -> None:
-    """Approve each offered update of the classifications that are approved update by update."""
+    """Approve each offered update of what is approved update by update."""
+    if not expanded:
+        return
     for update_id in offered:
         known = facts.get(update_id)
-        how = None if known is None else expanded.get(known.classification_id or "")
-        if how is not None:
-            wanted.setdefault(update_id, _Wanted()).due |= how.due
+        for each in () if known is None else known.belongs_to & expanded.keys():
+            wanted.setdefault(update_id, _Wanted()).add_indirect(expanded[each])
 
 
 def _hold(update_id: str, how: _Wanted, known: UpdateFacts | None, blocks: _Blocks) -> Hold | None:
@@ -238,7 +306,7 @@ def _hold(update_id: str, how: _Wanted, known: UpdateFacts | None, blocks: _Bloc
     if blocks.holds(update_id, known):
         return Hold.BLOCKED
     if not how.due:
-        return Hold.NOT_BEFORE
+        return how.waits
     if known is None:
         return None if how.blind else Hold.METADATA_UNKNOWN
     return _hold_of_known(how, known)
@@ -252,21 +320,19 @@ def _hold_of_known(how: _Wanted, known: UpdateFacts) -> Hold | None:
     return Hold.EULA_NOT_ACCEPTED if known.eula_missing else None
 
 
-def _hold_of_class(
-    class_id: str, how: _Wanted, blocks: _Blocks, with_open_eula: frozenset[str]
-) -> Hold | None:
+def _hold_of_class(class_id: str, how: _Wanted, blocks: _Blocks, classes: ClassFacts) -> Hold | None:
     """Why the GUID of a classification may not go to the device: on it, the GUID means all its updates."""
-    if class_id in blocks.classifications:
+    if class_id in blocks.sets:
         return Hold.BLOCKED
     if class_id in blocks.inside:
         return Hold.BLOCK_INSIDE
     if not how.due:
-        return Hold.NOT_BEFORE
-    return Hold.EULA_NOT_ACCEPTED if class_id in with_open_eula else None
+        return how.waits
+    return Hold.EULA_NOT_ACCEPTED if class_id in classes.with_open_eula else None
 
 
-def _hold_of_expanded(class_id: str, how: _Wanted, blocks: _Blocks) -> Hold | None:
-    """Why none of the classification's updates may go, whatever they are."""
-    if class_id in blocks.classifications:
+def _hold_of_expanded(target_id: str, how: _Wanted, blocks: _Blocks) -> Hold | None:
+    """Why none of the updates of a classification, product or saved query may go, whatever they are."""
+    if target_id in blocks.sets:
         return Hold.BLOCKED
-    return None if how.due else Hold.NOT_BEFORE
+    return None if how.due else how.waits

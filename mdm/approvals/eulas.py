@@ -1,20 +1,23 @@
-"""EULAs: their texts, which updates wait for them, and the ledger of who accepted which text.
+"""EULAs: their texts, what waits for them, and accepting one.
 
 A EULA is accepted once per EulaID, however many updates share it (metadata section 6; Update CSP: showing the
 text to the administrator first is a contractual duty), and again when its text has changed
-(`mdm.approvals.acceptance`). The ledger's rows are only ever added, and the texts it names are kept.
+(`mdm.approvals.acceptance`).
 """
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, func, insert, select
 from sqlmodel import col
 
-from mdm.approvals.acceptance import acceptance_holds, eula_accepted
+from mdm.approvals.acceptance import eula_accepted
+from mdm.approvals.eula_queue import changed_since, waiting_for
+from mdm.approvals.ledger import Acceptance, acceptances_of
+from mdm.approvals.versions import facts_changed
 from mdm.audit import record
 from mdm.errors import Conflict, FieldError, Invalid, NotFound
 from mdm.storage.tables import Eula, EulaAcceptance, EulaText, UpdateRevision
@@ -23,12 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Row, Select
 
+    from mdm.approvals.eula_queue import Waiting
     from mdm.audit import Origin
 
 __all__ = [
-    "Acceptance",
     "EulaDocument",
     "EulaTextInfo",
     "EulaView",
@@ -62,21 +65,6 @@ class EulaTextInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Acceptance:
-    """One row of the ledger."""
-
-    id: str
-    eula_id: str
-    locale: str
-    geo_id: str | None
-    text_sha256: str
-    accepted_by: str
-    accepted_at: datetime
-    holds: bool
-    """False once the text has been replaced by another."""
-
-
-@dataclass(frozen=True, slots=True)
 class EulaView:
     """A EULA as an administrator sees it in a list."""
 
@@ -92,6 +80,8 @@ class EulaView:
     """Published updates that have it."""
     updates_waiting: int
     """The same, as long as nobody has accepted it."""
+    waiting: Waiting | None
+    """The approvals that wait for it; None: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +97,8 @@ class EulaDocument:
     texts: tuple[EulaTextInfo, ...]
     update_count: int
     updates_waiting: int
+    waiting: Waiting | None
+    """The approvals that wait for it; None: none does."""
     locale: str | None
     """The language of `text`."""
     geo_id: str | None
@@ -124,19 +116,48 @@ class OpenEula:
 
 
 def list_eulas(
-    conn: Connection, *, accepted: bool | None = None, after: str | None, limit: int
+    conn: Connection,
+    *,
+    accepted: bool | None = None,
+    waiting: bool | None = None,
+    after: str | None,
+    limit: int,
+    now: datetime,
 ) -> list[EulaView]:
-    """At most `limit` EULAs whose id comes after `after`, by id."""
+    """At most `limit` EULAs whose id comes after `after`, by id.
+
+    `waiting` picks those that approvals wait for, or the others.
+    """
+    if waiting is None:
+        return _views(conn, _rows(conn, accepted=accepted, after=after, limit=limit), now)
+    found: list[EulaView] = []
+    while len(found) < limit:
+        rows = _rows(conn, accepted=accepted, after=after, limit=_MAX_NAMED)
+        found += [view for view in _views(conn, rows, now) if (view.waiting is not None) is waiting]
+        if len(rows) < _MAX_NAMED:
+            break
+        after = rows[-1].id
+    return found[:limit]
+
+
+def _rows(conn: Connection, *, accepted: bool | None, after: str | None, limit: int) -> Sequence[Row[Any]]:
     ledger = eula_accepted(col(Eula.id))
     ever = exists().where(col(EulaAcceptance.eula_id) == col(Eula.id))
-    query = select(col(Eula.id), col(Eula.first_seen_at), ledger.label("accepted"), ever.label("ever"))
+    query: Any = select(col(Eula.id), col(Eula.first_seen_at), ledger.label("accepted"), ever.label("ever"))
     if after is not None:
         query = query.where(col(Eula.id) > after)
     if accepted is not None:
         query = query.where(ledger if accepted else ~ledger)
-    rows = conn.execute(query.order_by(col(Eula.id)).limit(limit)).all()
+    rows: Sequence[Row[Any]] = conn.execute(query.order_by(col(Eula.id)).limit(limit)).all()
+    return rows
+
+
+def _views(conn: Connection, rows: Sequence[Row[Any]], now: datetime) -> list[EulaView]:
     ids = [row.id for row in rows]
     texts, updates = _texts(conn, ids), _updates(conn, ids)
+    queue = _queue(
+        conn, {row.id: (row.first_seen_at, bool(row.ever)) for row in rows if not row.accepted}, now
+    )
     return [
         EulaView(
             id=row.id,
@@ -147,9 +168,17 @@ def list_eulas(
             texts=tuple(text for text in texts.get(row.id, ()) if text.current),
             update_count=updates.get(row.id, (0, None))[0],
             updates_waiting=0 if row.accepted else updates.get(row.id, (0, None))[0],
+            waiting=queue.get(row.id),
         )
         for row in rows
     ]
+
+
+def _queue(conn: Connection, eulas: dict[str, tuple[datetime, bool]], now: datetime) -> dict[str, Waiting]:
+    """What waits for these unaccepted EULAs, given when each was first seen and whether it was accepted before."""
+    changed = changed_since(conn, (each for each, (_, ever) in eulas.items() if ever))
+    since = {each: changed.get(each, first_seen) for each, (first_seen, _) in eulas.items()}
+    return waiting_for(conn, since, now) if since else {}
 
 
 def get_eula(
@@ -159,6 +188,7 @@ def get_eula(
     locale: str | None = None,
     geo_id: str | None = None,
     text_sha256: str | None = None,
+    now: datetime,
 ) -> EulaDocument:
     """One EULA with its text in `locale`, or in English, or in the first language there is.
 
@@ -177,8 +207,9 @@ def get_eula(
         raise NotFound("The EULA has no such text.", locales=known)
     body = None if chosen is None else conn.scalar(_body(eula_id, chosen))
     count, title = _updates(conn, [eula_id]).get(eula_id, (0, None))
-    ledger = _ledger(conn, col(EulaAcceptance.eula_id) == eula_id)
+    ledger = acceptances_of(conn, eula_id)
     accepted = any(acceptance.holds for acceptance in ledger)
+    open_now = {} if accepted else {eula_id: (row.first_seen_at, bool(ledger))}
     return EulaDocument(
         id=eula_id,
         title=title,
@@ -188,6 +219,7 @@ def get_eula(
         texts=texts,
         update_count=count,
         updates_waiting=0 if accepted else count,
+        waiting=_queue(conn, open_now, now).get(eula_id),
         locale=None if chosen is None else chosen.locale,
         geo_id=None if chosen is None else chosen.geo_id,
         text=body,
@@ -205,10 +237,12 @@ def accept_eula(
     text_sha256: str,
     now: datetime,
     geo_id: str | None = None,
+    organization: str | None = None,
 ) -> tuple[Acceptance, bool]:
     """Enter into the ledger that `origin.actor` accepts exactly this text, which must be the current one.
 
-    Returns True with a new row.
+    Returns True with a new row. Who comes with a token is a machine, and the row says so: the caller has checked that
+    machines may accept.
     The same text accepted before gives that first row back and False. Raises NotFound, Invalid for a language
     the EULA lacks, Conflict `eula_text_unavailable` if its text was never fetched, and Conflict
     `eula_text_changed` if the stored text has another hash.
@@ -239,9 +273,7 @@ def accept_eula(
             code="eula_text_changed",
             text_sha256=stored.text_sha256,
         )
-    earlier = _ledger(
-        conn, (col(EulaAcceptance.eula_id) == eula_id) & (col(EulaAcceptance.text_sha256) == text_sha256)
-    )
+    earlier = [each for each in acceptances_of(conn, eula_id) if each.text_sha256 == text_sha256]
     if earlier:
         return earlier[0], False
     accepted_already = conn.scalar(select(eula_accepted(col(Eula.id))).where(col(Eula.id) == eula_id))
@@ -252,7 +284,11 @@ def accept_eula(
         geo_id=geo_id,
         text_sha256=text_sha256,
         accepted_by=origin.actor,
+        by_machine=origin.token_id is not None,
+        organization=organization,
         accepted_at=now,
+        remote_addr=origin.remote_addr,
+        request_id=origin.request_id,
         holds=True,
     )
     conn.execute(
@@ -263,11 +299,14 @@ def accept_eula(
             geo_id=geo_id or "",
             text_sha256=text_sha256,
             accepted_by=acceptance.accepted_by,
+            by_machine=acceptance.by_machine,
+            organization=organization,
             accepted_at=now,
             remote_addr=origin.remote_addr,
             request_id=origin.request_id,
         )
     )
+    facts_changed(conn)
     record(
         conn,
         origin,
@@ -275,7 +314,14 @@ def accept_eula(
         action="eula.accept",
         object_type="eula",
         object_id=eula_id,
-        detail={"acceptance": acceptance.id, "locale": locale, "geo_id": geo_id, "text_sha256": text_sha256},
+        detail={
+            "acceptance": acceptance.id,
+            "locale": locale,
+            "geo_id": geo_id,
+            "text_sha256": text_sha256,
+            "organization": organization,
+            "by_machine": acceptance.by_machine,
+        },
         before={"accepted": accepted_already},
         after={"accepted": True},
     )
@@ -392,27 +438,6 @@ def _updates(conn: Connection, eula_ids: Iterable[str]) -> dict[str, tuple[int, 
         .group_by(col(UpdateRevision.eula_id))
     )
     return {str(eula_id): (count, title) for eula_id, count, title in rows}
-
-
-def _ledger(conn: Connection, which: ColumnElement[bool]) -> tuple[Acceptance, ...]:
-    rows = conn.execute(
-        select(
-            col(EulaAcceptance.id),
-            col(EulaAcceptance.eula_id),
-            col(EulaAcceptance.locale),
-            col(EulaAcceptance.geo_id),
-            col(EulaAcceptance.text_sha256),
-            col(EulaAcceptance.accepted_by),
-            col(EulaAcceptance.accepted_at),
-            acceptance_holds().label("holds"),
-        )
-        .where(which)
-        .order_by(col(EulaAcceptance.accepted_at), col(EulaAcceptance.id))
-    )
-    return tuple(
-        Acceptance(**{**row, "geo_id": row["geo_id"] or None, "holds": bool(row["holds"])})
-        for row in rows.mappings()
-    )
 
 
 def _unknown(eula_id: str) -> NotFound:

@@ -16,7 +16,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, bindparam, delete, func, select
 
 from mdm.checkin.delivery import Delivery, Reply
 from mdm.checkin.memory import Memory
@@ -32,7 +32,7 @@ from syncml.status import StatusCode
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
     from mdm.storage.secrets import SecretBox
     from syncml.messages import Chal, Message, SyncHdr
@@ -91,6 +91,61 @@ _session = table_of(DmSession)
 _reply = table_of(DmReply)
 _failure = table_of(AuthFailure)
 
+_DEVICE: Final = select(_device).where(_device.c.device_id == bindparam("b_device_id"))
+_DEVICE_LOCKED: Final = _DEVICE.with_for_update()
+
+# What else decides about a message, in one row: each of the three is there once or not at all. Apart from the device,
+# because only what is read once its row is locked is sure to be the last word of whoever held it before.
+_REMEMBERED: Final[Select[Any]] = (
+    select(
+        _session.c.state,
+        _session.c.opened_at,
+        _session.c.last_message_at,
+        _reply.c.request_sha256,
+        _reply.c.reply,
+        _reply.c.mac,
+        _reply.c.sent_at,
+        _failure.c.failures,
+        _failure.c.blocked_until,
+        _failure.c.last_at.label("failed_at"),
+    )
+    .select_from(
+        _device.outerjoin(_session, _session.c.device_pk == _device.c.pk)
+        .outerjoin(
+            _reply,
+            and_(
+                _reply.c.device_pk == _device.c.pk,
+                _reply.c.session_id == bindparam("b_session_id"),
+                _reply.c.msg_id == bindparam("b_msg_id"),
+            ),
+        )
+        .outerjoin(
+            _failure,
+            and_(
+                _failure.c.device_pk == _device.c.pk,
+                _failure.c.remote_addr == bindparam("b_address"),
+            ),
+        )
+    )
+    .where(_device.c.pk == bindparam("b_pk"))
+)
+
+_IN_SESSION: Final = (
+    select(_session.c.device_pk)
+    .where(
+        _session.c.remote_addr == bindparam("b_address"),
+        _session.c.device_pk != bindparam("b_pk"),
+        _session.c.open,
+        _session.c.last_message_at > bindparam("b_since"),
+    )
+    .limit(bindparam("b_limit"))
+)
+_COUNT_IN_SESSION: Final = select(func.count()).select_from(_IN_SESSION.subquery())
+
+_FORGET: Final = delete(_failure).where(
+    _failure.c.device_pk == bindparam("b_pk"), _failure.c.remote_addr == bindparam("b_address")
+)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
@@ -136,6 +191,8 @@ class Admitted:
     """The open session that this message ends by beginning another."""
     proved: bool
     """True if credentials were checked: their nonce is used up."""
+    failed_before: bool = False
+    """True if wrong credentials from this address are remembered: they count no more."""
 
 
 class Claim:
@@ -164,20 +221,22 @@ def admit(
     processed one at a time over any number of processes.
     """
     header = claim.header
-    statement = select(_device).where(_device.c.device_id == header.source.loc_uri)
-    device = connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+    statement = _DEVICE_LOCKED if lock else _DEVICE
+    device = connection.execute(statement, {"b_device_id": header.source.loc_uri}).one_or_none()
     if device is None:
         return _unknown(claim)
-    session = _load_session(connection, device.pk)
     stored = connection.execute(
-        select(_reply.c.request_sha256, _reply.c.reply, _reply.c.mac, _reply.c.sent_at).where(
-            _reply.c.device_pk == device.pk,
-            _reply.c.session_id == header.session_id,
-            _reply.c.msg_id == header.msg_id,
-        )
-    ).one_or_none()
+        _REMEMBERED,
+        {
+            "b_pk": device.pk,
+            "b_session_id": header.session_id,
+            "b_msg_id": header.msg_id,
+            "b_address": address_key(claim.delivery.remote_addr),
+        },
+    ).one()
+    session = _session_in(stored, device.pk)
     repeated = None
-    if stored is not None:
+    if stored.reply is not None:
         answered = Repeated(device.device_id, Reply(bytes(stored.reply), stored.mac))
         same = hmac.compare_digest(bytes(stored.request_sha256), claim.delivery.digest)
         overtaken = session is not None and int(header.msg_id) < session.state.device_msg_id
@@ -192,13 +251,14 @@ def admit(
     goes_on = alive and session is not None and continues(session.state, header)
     if goes_on and not device.auth_each_message and not _begins(claim):
         return Admitted(device, session, None, proved=False)
-    refused = _authenticate(connection, claim, device, repeated, now=now)
+    refused = _authenticate(claim, device, stored, repeated, now=now)
     if refused is not None:
         return refused
+    failed_before = stored.failed_at is not None
     if goes_on and not _begins(claim):
-        return Admitted(device, session, None, proved=True)
+        return Admitted(device, session, None, proved=True, failed_before=failed_before)
     abandoned = session if session is not None and session.state.unanswered else None
-    return Admitted(device, None, abandoned, proved=True)
+    return Admitted(device, None, abandoned, proved=True, failed_before=failed_before)
 
 
 def _begins(claim: Claim) -> bool:
@@ -212,7 +272,7 @@ def _begins(claim: Claim) -> bool:
 
 
 def _authenticate(
-    connection: Connection, claim: Claim, device: Row[Any], repeated: Repeated | None, *, now: datetime
+    claim: Claim, device: Row[Any], stored: Row[Any], repeated: Repeated | None, *, now: datetime
 ) -> Refused | Repeated | None:
     """None if the message proves that the device sent it."""
     if device.unenrolled_at is not None:
@@ -224,19 +284,12 @@ def _authenticate(
     if not claim.proof.given:
         chal = challenge(known.scheme, known.nonce)
         return Refused(StatusCode.MISSING_CREDENTIALS, chal, "no credentials", expected=True)
-    failure = connection.execute(
-        select(_failure.c.failures, _failure.c.blocked_until).where(
-            _failure.c.device_pk == device.pk,
-            _failure.c.remote_addr == address_key(claim.delivery.remote_addr),
-            _failure.c.last_at > now - FAILURES_KEPT,
-        )
-    ).one_or_none()
-    if failure is not None and failure.blocked_until is not None and failure.blocked_until > now:
+    counts = stored.failed_at is not None and stored.failed_at > now - FAILURES_KEPT
+    if counts and stored.blocked_until is not None and stored.blocked_until > now:
         return Refused(StatusCode.INVALID_CREDENTIALS, None, "too many wrong credentials from this address")
     if verify(claim.proof, known) is Verdict.ACCEPTED:
         return None
-    failures = 0 if failure is None else failure.failures
-    return _wrong(claim, device, known, repeated, failures)
+    return _wrong(claim, device, known, repeated, stored.failures if counts else 0)
 
 
 def _wrong(
@@ -271,13 +324,8 @@ def _unknown(claim: Claim) -> Refused:
     )
 
 
-def _load_session(connection: Connection, device_pk: int) -> StoredSession | None:
-    row = connection.execute(
-        select(_session.c.state, _session.c.opened_at, _session.c.last_message_at).where(
-            _session.c.device_pk == device_pk
-        )
-    ).one_or_none()
-    if row is None:
+def _session_in(row: Row[Any], device_pk: int) -> StoredSession | None:
+    if row.opened_at is None:
         return None
     try:
         state = ServerState.from_json(row.state["session"])
@@ -296,17 +344,13 @@ def _load_session(connection: Connection, device_pk: int) -> StoredSession | Non
 
 def open_sessions(connection: Connection, device_pk: int, remote_addr: str, now: datetime, limit: int) -> int:
     """How many devices but this one are in a session opened from this address, counted up to `limit`."""
-    rows = (
-        select(_session.c.device_pk)
-        .where(
-            _session.c.remote_addr == address_key(remote_addr),
-            _session.c.device_pk != device_pk,
-            _session.c.open,
-            _session.c.last_message_at > now - SESSION_IDLE,
-        )
-        .limit(limit)
-    )
-    return connection.scalar(select(func.count()).select_from(rows.subquery())) or 0
+    values = {
+        "b_pk": device_pk,
+        "b_address": address_key(remote_addr),
+        "b_since": now - SESSION_IDLE,
+        "b_limit": limit,
+    }
+    return connection.scalar(_COUNT_IN_SESSION, values) or 0
 
 
 def address_key(remote_addr: str) -> str:
@@ -323,11 +367,7 @@ def address_key(remote_addr: str) -> str:
 
 def forget_failures(connection: Connection, device_pk: int, remote_addr: str) -> None:
     """Count from nothing again: the device has proved itself from this address."""
-    connection.execute(
-        delete(_failure).where(
-            _failure.c.device_pk == device_pk, _failure.c.remote_addr == address_key(remote_addr)
-        )
-    )
+    connection.execute(_FORGET, {"b_pk": device_pk, "b_address": address_key(remote_addr)})
 
 
 def count_failure(connection: Connection, device_pk: int, remote_addr: str, now: datetime) -> None:

@@ -17,11 +17,11 @@ from csp.hresult import format_hresult
 from csp.identity import read_identity
 from csp.locuri import LocURI
 from csp.snapshot import UpdateList
-from csp.status import Outcome, Target, outcome, target_of
+from csp.status import Outcome, outcome
 from csp.sync_version import SyncVersions, read
 from mdm.devices.timeline import Event, record_events
 from mdm.storage.statements import table_of, upsert
-from mdm.storage.tables import Device, DevicePolicy, DeviceUpdate
+from mdm.storage.tables import Device, DeviceUpdate
 from syncml.alerts import AAD_USER_TOKEN, LOGIN_STATUS, AlertCode
 
 if TYPE_CHECKING:
@@ -40,13 +40,14 @@ __all__ = [
     "record_approvals",
     "record_identity",
     "record_opening",
-    "record_policies",
     "record_sync_version",
 ]
 
 _device = table_of(Device)
 _rows = table_of(DeviceUpdate)
-_policy = table_of(DevicePolicy)
+
+_UPDATE_DEVICE: Final = update(_device).where(_device.c.pk == bindparam("b_pk"))
+"""The values to set come with the execution."""
 
 _STATE_ORDER: Final = (
     (UpdateList.PENDING_REBOOT, "pending_reboot"),
@@ -120,7 +121,7 @@ def record_opening(connection: Connection, device: Row[Any], reception: Receptio
     if reception.unenrolling:
         values["unenrolled_at"] = now
         events.append(Event("unenrolled", {"by": "user"}))
-    connection.execute(update(_device).where(_device.c.pk == device.pk).values(**values))
+    connection.execute(_UPDATE_DEVICE, {**values, "b_pk": device.pk})
     record_events(connection, device.pk, events, now)
 
 
@@ -156,7 +157,7 @@ def apply_snapshot(
     if snapshot.last_successful_scan_time is not None:
         values["last_scan_time"] = snapshot.last_successful_scan_time[:_TEXT]
     if values:
-        connection.execute(update(_device).where(_device.c.pk == device_pk).values(**values))
+        connection.execute(_UPDATE_DEVICE, {**values, "b_pk": device_pk})
     return change
 
 
@@ -170,6 +171,7 @@ class _Update:
     update_type: int | None = None
     hresult: int | None = None
     failure_state: int | None = None
+    failures: int = 0
     installed_time: str | None = None
     approved_time: str | None = None
     approve_status: int | None = None
@@ -184,10 +186,17 @@ _LISTS: Final = _COLUMNS.index("lists")
 _STATE: Final = _COLUMNS.index("state")
 _REVISION: Final = _COLUMNS.index("revision_number")
 
+_STORED: Final = select(_rows.c.update_id, *(_rows.c[name] for name in _COLUMNS)).where(
+    _rows.c.device_pk == bindparam("b_device_pk")
+)
+_INSERT: Final = insert(_rows)
+_ONE: Final = (_rows.c.device_pk == bindparam("b_device_pk"), _rows.c.update_id == bindparam("b_update_id"))
+_UPDATE: Final = update(_rows).where(*_ONE)
+_DELETE: Final = delete(_rows).where(*_ONE)
+
 
 def _stored_rows(connection: Connection, device_pk: int) -> dict[str, _Update]:
-    columns = (_rows.c.update_id, *(_rows.c[name] for name in _COLUMNS))
-    found = connection.execute(select(*columns).where(_rows.c.device_pk == device_pk))
+    found = connection.execute(_STORED, {"b_device_pk": device_pk})
     rows = {}
     for update_id, *stored in found:
         rows[update_id] = row = _Update(*stored)
@@ -217,19 +226,28 @@ def _enter(merged: dict[str, _Update], which: UpdateList, update_id: str, entry:
     row = merged.get(update_id)
     if row is None:
         row = merged[update_id] = _Update()
+    was_new = not row.lists & which.value
     row.lists |= which.value
     if entry.revision_number is not None:
         row.revision_number = entry.revision_number
     if which is UpdateList.INSTALLABLE:
         row.update_type = entry.update_type
     elif which is UpdateList.FAILED:
+        row.failures += was_new or _differ(row.hresult, entry.hresult)
         row.hresult = entry.hresult
         row.failure_state = entry.failure_state
+    elif which is UpdateList.INSTALLED and was_new:
+        row.failures = 0
     elif which is UpdateList.PENDING_REBOOT:
         row.installed_time = _clip(entry.installed_time)
     elif which is UpdateList.APPROVED:
         row.approved_time = _clip(entry.approved_time)
         row.approve_status = row.approve_error = None
+
+
+def _differ(before: int | None, after: int | None) -> bool:
+    """Whether these are HRESULTs of two failures."""
+    return before is not None and after is not None and before != after
 
 
 def _leave(row: _Update, which: UpdateList) -> None:
@@ -265,14 +283,11 @@ class _Writes:
 
     def run(self, connection: Connection, device_pk: int) -> int:
         """Write them; returns how many rows changed."""
-        key = (_rows.c.device_pk == device_pk, _rows.c.update_id == bindparam("b_update_id"))
         if self.inserts:
-            connection.execute(insert(_rows), [{**row, "device_pk": device_pk} for row in self.inserts])
-        for changes in (self.updates, self.moves):
+            connection.execute(_INSERT, [{**row, "device_pk": device_pk} for row in self.inserts])
+        for statement, changes in ((_UPDATE, self.updates), (_UPDATE, self.moves), (_DELETE, self.deletes)):
             if changes:
-                connection.execute(update(_rows).where(*key), changes)
-        if self.deletes:
-            connection.execute(delete(_rows).where(*key), self.deletes)
+                connection.execute(statement, [{**row, "b_device_pk": device_pk} for row in changes])
         return len(self)
 
 
@@ -345,47 +360,20 @@ def record_approvals(
         if outcome(answer.request, status) in {Outcome.DONE, Outcome.ALREADY_DONE}:
             accepted += 1
             lists[update_id] = lists.get(update_id, 0) | _APPROVED
-            row |= {"approve_status": None, "approve_error": None}
+            row |= {"approve_status": None, "approve_error": None, "delivered_at": now}
             events.append(Event("approval_delivered", {"id": update_id, "status": status}))
         else:
             error = _clip(answer.original_error)
-            row |= {"approve_status": status, "approve_error": error}
+            row |= {"approve_status": status, "approve_error": error, "delivered_at": None}
             events.append(Event("approval_refused", {"id": update_id, "status": status, "error": error}))
         rows.append({**row, "lists": lists.get(update_id, 0)})
     connection.execute(
         # state and since are those of a row that is new
-        upsert(_rows, connection, update=("lists", "approve_status", "approve_error")),
+        upsert(_rows, connection, update=("lists", "approve_status", "approve_error", "delivered_at")),
         rows,
     )
     record_events(connection, device_pk, events, now)
     return accepted, len(told) - accepted
-
-
-def record_policies(connection: Connection, device_pk: int, answers: Iterable[Answer], now: datetime) -> None:
-    """Keep what the device said to Replaces of policies: set, unsupported (404, 405, 406) or failed, and why."""
-    for answer in answers:
-        if answer.request.verb != "Replace" or answer.status is None:
-            continue
-        if target_of(answer.request.loc_uri) is not Target.POLICY:
-            continue
-        result = outcome(answer.request, answer.status)
-        if result in {Outcome.DONE, Outcome.ALREADY_DONE}:
-            status, value, error = "set", answer.request.data, None
-        else:
-            status, value = ("unsupported" if result is Outcome.UNSUPPORTED else "failed"), None
-            error = _clip(answer.original_error)
-        connection.execute(
-            upsert(_policy, connection, update=("status", "value", "status_code", "error", "at")),
-            {
-                "device_pk": device_pk,
-                "name": LocURI.parse(answer.request.loc_uri).segments[-1],
-                "status": status,
-                "value": value,
-                "status_code": answer.status,
-                "error": error,
-                "at": now,
-            },
-        )
 
 
 def record_sync_version(
@@ -400,7 +388,7 @@ def record_sync_version(
         values: dict[str, Any] = {"sync_version_at": now}
         if versions.current is not None:
             values["sync_version"] = versions.current[:_TEXT]
-        connection.execute(update(_device).where(_device.c.pk == device_pk).values(**values))
+        connection.execute(_UPDATE_DEVICE, {**values, "b_pk": device_pk})
     return versions
 
 
@@ -416,5 +404,5 @@ def record_identity(connection: Connection, device_pk: int, answers: Iterable[An
     for column, text in (("os_version", said.version), ("os_edition", said.edition)):
         if text is not None:
             values[column] = text[:_TEXT]
-    connection.execute(update(_device).where(_device.c.pk == device_pk).values(**values))
+    connection.execute(_UPDATE_DEVICE, {**values, "b_pk": device_pk})
     return True

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 
 from mdm.devices.timeline import Event, record_events, told_since
 from mdm.storage.statements import table_of
@@ -41,6 +41,9 @@ _DISTRUST_AGAIN: Final = timedelta(hours=24)
 """A device that refuses our credentials each session says so on its timeline once in this time."""
 
 _device = table_of(Device)
+
+_UPDATE_DEVICE: Final = update(_device).where(_device.c.pk == bindparam("b_pk"))
+"""The values to set come with the execution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,12 @@ def next_challenge(
         return accepted, None
     nonce = make_nonce()
     connection.execute(
-        update(_device)
-        .where(_device.c.pk == device.pk)
-        .values(auth_nonce=b64encode(nonce).decode("ascii"), auth_nonce_before=device.auth_nonce)
+        _UPDATE_DEVICE,
+        {
+            "b_pk": device.pk,
+            "auth_nonce": b64encode(nonce).decode("ascii"),
+            "auth_nonce_before": device.auth_nonce,
+        },
     )
     return accepted, challenge(device.auth_scheme, nonce)
 
@@ -114,9 +120,7 @@ def our_proof(
         nonce = b64decode(device.server_auth_nonce)
     else:
         connection.execute(
-            update(_device)
-            .where(_device.c.pk == device.pk)
-            .values(server_auth_nonce=b64encode(nonce).decode("ascii"))
+            _UPDATE_DEVICE, {"b_pk": device.pk, "server_auth_nonce": b64encode(nonce).decode("ascii")}
         )
     accepted = str(int(StatusCode.AUTHENTICATION_ACCEPTED))
     if given is not None and given.data == accepted and device.server_auth_scheme == MD5:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from csp.snapshot import UpdateList, UpdateSnapshot
 from mdm.catalog.store import enqueue_needed
@@ -33,17 +33,21 @@ from mdm.checkin.device_state import (
     record_approvals,
     record_identity,
     record_opening,
-    record_policies,
     record_sync_version,
 )
 from mdm.checkin.failures import record_failures
 from mdm.checkin.memory import Memory
 from mdm.checkin.proving import MAX_DISTRUST, next_challenge, note_distrust, our_proof
 from mdm.checkin.wishes import Wishes
+from mdm.checkin.withdrawals import record_withdrawals
+from mdm.devices.evidence import record_evidence
 from mdm.devices.refresh import ensure_current
 from mdm.errors import Unavailable
+from mdm.policies.state import record_policies
+from mdm.rollbacks.checkin import forget_unlooked, note_sent, record_rollbacks
 from mdm.storage.statements import table_of, upsert
 from mdm.storage.tables import Device, DevicePolicy, DeviceUpdate, DmPart, DmReply, DmSession
+from mdm.windows.effective import grant_catch_up
 from syncml.alerts import SYNC_TYPE
 from syncml.errors import LimitExceeded
 from syncml.limits import OPENING_LIMITS
@@ -78,6 +82,13 @@ _policy = table_of(DevicePolicy)
 _session = table_of(DmSession)
 _reply = table_of(DmReply)
 _part = table_of(DmPart)
+
+_KEEP_REPLY: Final = insert(_reply)
+_FORGET_REPLIES: Final = delete(_reply).where(_reply.c.device_pk == bindparam("b_device_pk"))
+_KEEP_PARTS: Final = insert(_part)
+_FORGET_PARTS: Final = delete(_part).where(_part.c.device_pk == bindparam("b_device_pk"))
+
+_FORGET_PLAN: Final = update(_device).where(_device.c.pk == bindparam("of_pk")).values(plan_key=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +175,7 @@ class CheckIn:
                 session_id=abandoned.state.session_id,
                 unanswered=len(abandoned.state.unanswered),
             )
-        if admitted.proved:
+        if admitted.failed_before:
             forget_failures(connection, device.pk, exchange.delivery.remote_addr)
         earlier = _earlier_parts(exchange, device.pk, stored.state if stored else None)
         reception = receive(stored.state if stored else None, exchange.message, earlier)
@@ -173,9 +184,7 @@ class CheckIn:
         if note_distrust(connection, device, reception, memory, now):
             exchange.warn("dm_distrusted", device_id=device.device_id)
         proof = our_proof(connection, device, reception, memory, self.secrets)
-        _take_in(exchange, device, reception, memory)
-        if record_identity(connection, device.pk, reception.answers, now) or stored is None:
-            ensure_current(connection, device.pk)
+        news = _take_in(exchange, device, reception, memory, opens=stored is None)
         if self.provider_id is not None and reception.answers:
             versions = record_sync_version(connection, device.pk, reception.answers, self.provider_id, now)
             memory.note_versions(versions)
@@ -183,7 +192,7 @@ class CheckIn:
         mute = reception.unenrolling or memory.user_scope or memory.distrusted > MAX_DISTRUST
         if reception.turn and not mute:
             wishes = Wishes(self.manage_policy, self.provider_id)
-            requests = wishes.next_requests(connection, device, memory, now)
+            requests = wishes.next_requests(connection, device, memory, now, news=news)
         message, state, sent = respond(
             reception,
             server_uri=exchange.server_uri,
@@ -193,6 +202,7 @@ class CheckIn:
             sender=proof.element,
         )
         memory.sent(requests[:sent])
+        note_sent(connection, device.pk, requests[:sent], now)
         body = write_message(message)
         reply = Reply(body, proof.mac(body))
         opened_at = stored.opened_at if stored else now
@@ -272,14 +282,37 @@ class _Row:
     reception: Reception
 
 
-def _take_in(exchange: _Exchange, device: Any, reception: Reception, memory: Memory) -> None:
-    """Write down what the message said."""
+def _take_in(exchange: _Exchange, device: Any, reception: Reception, memory: Memory, *, opens: bool) -> bool:
+    """Write down what the message said; returns whether the device must be planned for anew.
+
+    `opens` says that a session begins with it.
+    """
+    connection, now = exchange.connection, exchange.now
+    if opens:
+        grant_catch_up(connection, device.pk, now, device.last_checkin_at)
+    news = _record(exchange, device, reception, memory)
+    identified = record_identity(connection, device.pk, reception.answers, now)
+    if identified or opens:
+        ensure_current(connection, device.pk)
+    if not news and not identified:
+        return False
+    if device.plan_key is not None:
+        # In the transaction of the news: should the session end here, the next one plans.
+        connection.execute(_FORGET_PLAN, {"of_pk": device.pk})
+    return True
+
+
+def _record(exchange: _Exchange, device: Any, reception: Reception, memory: Memory) -> bool:
+    """Write down what it said of updates and policies; returns whether anything has changed."""
     connection, now, device_pk = exchange.connection, exchange.now, device.pk
     memory.count("messages")
     record_opening(connection, device, reception, now)
     memory.user_scope |= any(alert.type == SYNC_TYPE and alert.data == "user" for alert in reception.alerts)
-    if not reception.answers or reception.challenge is not None:
-        return
+    if reception.challenge is not None:
+        forget_unlooked(connection, device_pk, reception.answers, now)
+        return False
+    if not reception.answers:
+        return False
     memory.count("answers", sum(answer.status is not None for answer in reception.answers))
     snapshot = UpdateSnapshot.from_answers(reception.answers)
     change = apply_snapshot(connection, device_pk, snapshot, now)
@@ -287,8 +320,17 @@ def _take_in(exchange: _Exchange, device: Any, reception: Reception, memory: Mem
         memory.ask_again(change.postponed)
     enqueue_needed(connection, change.reported, now)
     accepted, refused = record_approvals(connection, device_pk, reception.answers, now)
-    record_policies(connection, device_pk, reception.answers, now)
+    withdrawn = record_withdrawals(connection, device, reception.answers, now)
+    policies = record_policies(connection, device_pk, reception.answers, now)
+    rolled_back = record_rollbacks(connection, device_pk, reception.answers, now)
     record_failures(connection, device_pk, reception.answers, now)
+    record_evidence(
+        connection,
+        device,
+        snapshot.last_successful_scan_time,
+        changed=bool(change.changed or accepted or withdrawn),
+        now=now,
+    )
     memory.count("rows_changed", change.changed)
     memory.count("approvals_accepted", accepted)
     memory.count("approvals_refused", refused)
@@ -296,6 +338,9 @@ def _take_in(exchange: _Exchange, device: Any, reception: Reception, memory: Mem
         memory.confirm.extend(sorted(change.vanished)[: _MAX_CONFIRMATIONS - len(memory.confirm)])
     for problem in snapshot.problems:
         exchange.warn("dm_snapshot_problem", device_id=device.device_id, problem=problem)
+    return bool(
+        change.changed or change.postponed or accepted or refused or withdrawn or policies or rolled_back
+    )
 
 
 def _earlier_parts(exchange: _Exchange, device_pk: int, state: ServerState | None) -> list[Part]:
@@ -329,12 +374,12 @@ def _store(exchange: _Exchange, device_pk: int, row: _Row, reply: Reply) -> None
     )
     if row.before is None:
         # A new session: the replies of the one before it can no longer be asked for.
-        connection.execute(delete(_reply).where(_reply.c.device_pk == device_pk))
+        connection.execute(_FORGET_REPLIES, {"b_device_pk": device_pk})
     if row.before is None or (row.before.state.held and not row.state.held):
-        connection.execute(delete(_part).where(_part.c.device_pk == device_pk))
+        connection.execute(_FORGET_PARTS, {"b_device_pk": device_pk})
     if row.reception.parts:
         connection.execute(
-            insert(_part),
+            _KEEP_PARTS,
             {
                 "device_pk": device_pk,
                 "msg_id": row.state.device_msg_id,
@@ -342,7 +387,7 @@ def _store(exchange: _Exchange, device_pk: int, row: _Row, reply: Reply) -> None
             },
         )
     connection.execute(
-        insert(_reply),
+        _KEEP_REPLY,
         {
             "device_pk": device_pk,
             "session_id": header.session_id,

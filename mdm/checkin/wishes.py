@@ -10,42 +10,38 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 
 from csp.plan import Desired, Reported, plan
 from csp.queries import confirm_installed, identity_queries, state_queries
 from csp.snapshot import UpdateList
 from csp.sync_version import queries as version_queries
 from csp.sync_version import raise_request, tells_errors
-from mdm.approvals.decision import CLASSIFICATION, decide
-from mdm.approvals.effective import (
-    facts_needed,
-    has_approvals,
-    intents_for_device,
-    open_eula_classifications,
-    update_facts,
-)
+from mdm.approvals.decision import decide
+from mdm.approvals.effective import circumstances, has_approvals, standing_of
+from mdm.checkin.withdrawals import withdrawals
+from mdm.policies.effective import desired_policies
+from mdm.policies.state import due_queries, note_sent
+from mdm.rollbacks.checkin import rollback_wishes
 from mdm.storage.statements import table_of
-from mdm.storage.tables import DevicePolicy, DeviceUpdate
+from mdm.storage.tables import Device, DeviceUpdate
+from mdm.windows.effective import window_state
+from mdm.windows.policies import schedule_policies
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
 
+    from mdm.approvals.effective import Standing
     from mdm.checkin.memory import Memory
+    from mdm.windows.policies import Overlay
     from syncml.exchange import Request
 
 __all__ = ["Wishes"]
 
-_REQUIRE_UPDATE_APPROVAL: Final = "RequireUpdateApproval"
-"""Without this policy the approval list has no effect: Windows installs whatever applies (update-csp)."""
-
 _INSTALLED_EVERY: Final = timedelta(hours=24)
 """InstalledUpdates is long and changes slowly: read at most once in this time."""
-
-_POLICY_EVERY: Final = timedelta(hours=24)
-"""A policy the device accepted is written again after this time, in case somebody changed it there."""
 
 _VERSION_EVERY: Final = timedelta(hours=24)
 """A device that does not tell errors is asked at most so often whether it could: Windows is upgraded at times."""
@@ -57,7 +53,17 @@ _INSTALLABLE: Final = int(UpdateList.INSTALLABLE)
 _APPROVED: Final = int(UpdateList.APPROVED)
 
 _rows = table_of(DeviceUpdate)
-_policy = table_of(DevicePolicy)
+_device = table_of(Device)
+
+_LISTED: Final = select(_rows.c.update_id, _rows.c.lists, _rows.c.delivered_at).where(
+    _rows.c.device_pk == bindparam("device_pk"),
+    _rows.c.lists.bitwise_and(_INSTALLABLE | _APPROVED) != 0,
+)
+_SETTLE: Final = (
+    update(_device)
+    .where(_device.c.pk == bindparam("of_pk"))
+    .values(plan_key=bindparam("key"), plan_until=bindparam("until", type_=_device.c.plan_until.type))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +76,11 @@ class Wishes:
     """Our name in the device's DMClient/Provider; None: the version of its sessions is left alone."""
 
     def next_requests(
-        self, connection: Connection, device: Any, memory: Memory, now: datetime
+        self, connection: Connection, device: Any, memory: Memory, now: datetime, *, news: bool
     ) -> tuple[Request, ...]:
         """What to say now: the queries that are still due, else the plan; never the same thing twice a session.
 
-        `device` is its row as it was before this message.
+        `device` is its row as it was before this message, `news` that the message has changed something about it.
         """
         installed = device.installed_read_at is None or now - device.installed_read_at >= _INSTALLED_EVERY
         if not memory.queries_done:
@@ -82,13 +88,17 @@ class Wishes:
                 (
                     *state_queries(installed=installed),
                     *_identity_queries(device, now),
+                    *due_queries(connection, device, now),
                     *self._version_queries(device, now),
                 )
             )
             if queries:
                 return queries
             memory.queries_done = True
-        wanted = (*self._raised_version(memory), *self._plan(connection, device.pk, now))
+        wanted = (
+            *self._raised_version(memory),
+            *self._planned(connection, device, memory, now, news=news),
+        )
         confirmations = tuple(confirm_installed(update_id) for update_id in memory.confirm)
         return memory.without_attempted((*wanted, *confirmations))
 
@@ -106,43 +116,84 @@ class Wishes:
         request = raise_request(self.provider_id, memory.version, memory.newest_version)
         return () if request is None else (request,)
 
-    def _plan(self, connection: Connection, device_pk: int, now: datetime) -> tuple[Request, ...]:
-        """The difference between what IT wants and what the device has."""
-        rows = connection.execute(
-            select(_rows.c.update_id, _rows.c.lists).where(
-                _rows.c.device_pk == device_pk,
-                _rows.c.lists.bitwise_and(_INSTALLABLE | _APPROVED) != 0,
-            )
-        ).all()
+    def _planned(
+        self, connection: Connection, device: Any, memory: Memory, now: datetime, *, news: bool
+    ) -> tuple[Request, ...]:
+        """The plan, made anew only if something it is made from has changed since one that left nothing to say."""
+        standing, rollbacks = standing_of(connection, device.pk), rollback_wishes(connection, device.pk, now)
+        key = standing.key + rollbacks.key
+        settled = device.plan_key == key and (device.plan_until is None or now < device.plan_until)
+        if settled and not news:
+            return rollbacks.requests
+        requests, until = self._plan(
+            connection, device, memory, now, standing=standing, pauses=rollbacks.overlay
+        )
+        if not requests and not memory.confirm:
+            connection.execute(_SETTLE, {"of_pk": device.pk, "key": key, "until": until})
+        return (*requests, *rollbacks.requests)
+
+    def _plan(
+        self,
+        connection: Connection,
+        device: Any,
+        memory: Memory,
+        now: datetime,
+        *,
+        standing: Standing,
+        pauses: Overlay,
+    ) -> tuple[tuple[Request, ...], datetime | None]:
+        """The difference between what IT wants and what the device has, and when time alone changes it."""
+        rows = connection.execute(_LISTED, {"device_pk": device.pk}).all()
         installable = frozenset(row.update_id for row in rows if row.lists & _INSTALLABLE)
         approved = frozenset(row.update_id for row in rows if row.lists & _APPROVED)
+        delivered = {
+            row.update_id
+            for row in rows
+            # what it has installed meanwhile is left alone
+            if row.delivered_at is not None and not row.lists & ~(_INSTALLABLE | _APPROVED)
+        } & approved.difference(memory.confirm)
         offered = installable - approved
-        intents = intents_for_device(connection, device_pk, now, offered)
-        classes = {intent.target_id for intent in intents if intent.target_type == CLASSIFICATION}
-        decision = decide(
-            intents,
-            update_facts(connection, facts_needed(intents, offered)),
-            open_eula_classifications(connection, classes - approved),
-            now=now,
-            offered=offered,
+        about = circumstances(connection, standing, now, offered | delivered, approved)
+        decision = decide(about.intents, about.facts, about.classes, now=now, offered=offered)
+        moments = [about.changes_at(now)]
+        if (decision.updates & offered) or (decision.classifications - approved):
+            window = window_state(connection, device.pk, now, device.last_checkin_at)
+            if window.closed:
+                decision = decide(
+                    about.intents, about.facts, about.classes, now=now, offered=offered, window_closed=True
+                )
+            moments.append(window.changes_at)
+        managed = has_approvals(connection, standing, now) if self.manage_policy else None
+        schedule = schedule_policies(connection, device.pk, now)
+        policies = desired_policies(
+            connection,
+            device.pk,
+            now,
+            approvals=managed,
+            above=pauses.values,
+            below=schedule.values,
         )
-        policies: dict[str, str] = {}
-        if self.manage_policy and has_approvals(connection, device_pk, now):
-            policies[_REQUIRE_UPDATE_APPROVAL] = "1"
-        known = connection.execute(select(_policy).where(_policy.c.device_pk == device_pk)).all()
-        return plan(
-            Desired(updates=decision.updates, classifications=decision.classifications, policies=policies),
+        moments += (schedule.until, pauses.until, policies.until)
+        requests = plan(
+            Desired(
+                updates=decision.updates,
+                classifications=decision.classifications,
+                policies={name: wanted.value for name, wanted in policies.values.items()},
+                unset=policies.remove,
+            ),
             Reported(
                 installable=installable,
                 approved=approved,
-                policies={
-                    row.name: row.value
-                    for row in known
-                    if row.status == "set" and now - row.at < _POLICY_EVERY
-                },
-                unsupported=frozenset(row.name for row in known if row.status == "unsupported"),
+                policies=policies.reported,
+                unsupported=policies.unsupported,
             ),
         )
+        note_sent(connection, device.pk, memory.without_attempted(requests), policies.values, now)
+        requests = (
+            *requests,
+            *withdrawals(connection, device, delivered, about, now),
+        )
+        return requests, min((each for each in moments if each is not None), default=None)
 
 
 def _identity_queries(device: Any, now: datetime) -> tuple[Request, ...]:

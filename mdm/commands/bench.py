@@ -1,4 +1,4 @@
-"""`csp-bridge bench checkin|hostile|sync|search`: what the service costs on this machine, measured on data of its own."""
+"""`csp-bridge bench checkin|hostile|sync|search|approve`: what the service costs on this machine, measured on data of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mdm.commands.base import EXIT_FAILED, CommandError
-from mdm.lab import bench_checkin, bench_hostile, bench_search, bench_sync
+from mdm.lab import bench_approve, bench_checkin, bench_hostile, bench_search, bench_sync
 from mdm.lab.bulk import LEAST
 from mdm.lab.hostile import ATTACKS
 from mdm.lab.tables import render_table
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 _MOST: Final = 100_000
+_FLEET: Final = 1_000_000
 _NOTE: Final = "Measured on a temporary database in {}, which is removed; no other data are touched."
 
 
@@ -70,7 +71,17 @@ def add_parser(subparsers: Any) -> None:
     _add_revisions(search, default=10_000)
     search.set_defaults(func=_search)
 
-    for verb in (checkin, hostile, sync, search):
+    approve = verbs.add_parser("approve", help="an approval for a whole fleet, and what a device has of it")
+    approve.add_argument(
+        "--devices",
+        type=_fleet,
+        default=_FLEET,
+        metavar="N",
+        help=f"in the fleet (default {_FLEET:,}; that many take some minutes to make)",
+    )
+    approve.set_defaults(func=_approve)
+
+    for verb in (checkin, hostile, sync, search, approve):
         verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -106,7 +117,9 @@ def _sync(args: argparse.Namespace) -> int:
 
 
 def _search(args: argparse.Namespace) -> int:
-    figures = _measured(lambda where: _searched(where, args.revisions))
+    figures = _measured(
+        lambda where: _on_database(where, lambda database: bench_search.run(database, args.revisions))
+    )
     rows = [
         (f"{each.p50:.2f}", f"{each.p95:.2f}", f"{each.worst:.2f}", str(each.rows), each.question)
         for each in figures
@@ -116,11 +129,20 @@ def _search(args: argparse.Namespace) -> int:
     return 0
 
 
-def _searched(where: Path, revisions: int) -> list[bench_search.Figure]:
+def _approve(args: argparse.Namespace) -> int:
+    figures = _measured(
+        lambda where: _on_database(where, lambda database: bench_approve.run(database, args.devices))
+    )
+    _print(args, bench_approve.render(figures), [asdict(figure) for figure in figures])
+    return 0
+
+
+def _on_database(where: Path, measure: Callable[[Database], Any]) -> Any:
+    """What `measure` finds on an empty database."""
     database = Database(bench_sync.database_url(where))
     try:
         database.migrate()
-        return bench_search.run(database, revisions)
+        return measure(database)
     finally:
         database.close()
 
@@ -147,6 +169,14 @@ def _print(args: argparse.Namespace, table: str, figures: Any) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) <= _MOST:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 to {_MOST}")
+    return _number(text, _MOST)
+
+
+def _fleet(text: str) -> int:
+    return _number(text, _FLEET)
+
+
+def _number(text: str, most: int) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) <= most:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {most}")
     return int(text)

@@ -30,14 +30,18 @@ from mdm.storage.tables import (
     DeviceGroup,
     GroupLink,
     GroupMember,
+    PolicyAssignment,
+    RolloutPlanGroup,
+    RuleGroup,
     StaticMember,
+    WindowGroup,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row, ScalarSelect
+    from sqlalchemy import Connection, Row, ScalarSelect, Select
 
     from mdm.audit import Origin
 
@@ -49,6 +53,7 @@ __all__ = [
     "change_members",
     "create_group",
     "delete_group",
+    "find_groups",
     "get_group",
     "groups_of",
     "list_groups",
@@ -196,8 +201,12 @@ def delete_group(conn: Connection, origin: Origin, group_id: str, *, now: dateti
     """Delete a group and its memberships.
 
     Raises NotFound `group_not_found`, and Conflict: `group_builtin`; `group_in_use` while an active approval
-    names it, because that approval would silently reach nobody; `group_named` while another group includes or
-    excludes it, because that one would silently hold other devices.
+    names it, because that approval would silently reach nobody; `group_has_windows` while maintenance windows are
+    for it, because its devices would silently get updates at any time; `group_has_plans` while a ring plan has a
+    ring of it, because that ring would silently be empty; `group_has_profiles` while policy profiles are for it,
+    because its devices would silently lose their policies; `group_has_rules` while rules approve for it, because
+    they would silently approve for nobody; `group_named` while another group includes or excludes
+    it, because that one would silently hold other devices.
     """
     lock_definitions(conn)
     _changeable(conn, group_id)
@@ -214,6 +223,50 @@ def delete_group(conn: Connection, origin: Origin, group_id: str, *, now: dateti
             f"Active approvals name the group {before.name!r}.",
             code="group_in_use",
             approvals=list(approvals),
+        )
+    windows = conn.scalars(
+        select(col(WindowGroup.window_id))
+        .where(col(WindowGroup.group_id) == group_id)
+        .order_by(col(WindowGroup.window_id))
+        .limit(_NAMED)
+    ).all()
+    if windows:
+        raise Conflict(
+            f"Maintenance windows are for the group {before.name!r}.",
+            code="group_has_windows",
+            windows=list(windows),
+        )
+    plans = conn.scalars(
+        select(col(RolloutPlanGroup.plan_id))
+        .where(col(RolloutPlanGroup.group_id) == group_id)
+        .order_by(col(RolloutPlanGroup.plan_id))
+        .limit(_NAMED)
+    ).all()
+    if plans:
+        raise Conflict(
+            f"Ring plans have rings of the group {before.name!r}.", code="group_has_plans", plans=list(plans)
+        )
+    profiles = conn.scalars(
+        select(col(PolicyAssignment.profile_id))
+        .where(col(PolicyAssignment.group_id) == group_id)
+        .order_by(col(PolicyAssignment.profile_id))
+        .limit(_NAMED)
+    ).all()
+    if profiles:
+        raise Conflict(
+            f"Policy profiles are for the group {before.name!r}.",
+            code="group_has_profiles",
+            profiles=list(profiles),
+        )
+    rules = conn.scalars(
+        select(col(RuleGroup.rule_id))
+        .where(col(RuleGroup.group_id) == group_id)
+        .order_by(col(RuleGroup.rule_id))
+        .limit(_NAMED)
+    ).all()
+    if rules:
+        raise Conflict(
+            f"Rules approve for the group {before.name!r}.", code="group_has_rules", rules=list(rules)
         )
     groups = conn.scalars(
         select(col(GroupLink.group_id))
@@ -323,14 +376,22 @@ def lock_groups(conn: Connection, group_ids: Iterable[str]) -> None:
     Raises NotFound `group_not_found` naming the first that does not exist.
     """
     wanted = sorted(set(group_ids))
-    found = set(
-        conn.scalars(
-            select(col(DeviceGroup.id))
-            .where(col(DeviceGroup.id).in_(wanted))
-            .order_by(col(DeviceGroup.id))
-            .with_for_update(key_share=True)  # devices may join them all the same
-        )
-    )
+    # devices may join them all the same
+    _all_there(conn, wanted, _ids(wanted).with_for_update(key_share=True))
+
+
+def find_groups(conn: Connection, group_ids: Iterable[str]) -> None:
+    """Make sure that the groups exist; raises NotFound `group_not_found` naming the first that does not."""
+    wanted = sorted(set(group_ids))
+    _all_there(conn, wanted, _ids(wanted))
+
+
+def _ids(wanted: list[str]) -> Select[str]:
+    return select(col(DeviceGroup.id)).where(col(DeviceGroup.id).in_(wanted)).order_by(col(DeviceGroup.id))
+
+
+def _all_there(conn: Connection, wanted: list[str], query: Select[str]) -> None:
+    found = set(conn.scalars(query))
     for group_id in wanted:
         if group_id not in found:
             raise _unknown(group_id)

@@ -9,16 +9,11 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from mdm.access.scopes import Scope
-from mdm.approvals.store import (
-    Action,
-    Delivery,
-    TargetType,
-    create_approval,
-    get_approval,
-    list_approvals,
-    revoke_approval,
-)
-from mdm.rest.fields import Body, Flag, Guid, Name, NoBody, NoQuery, ObjectId, PageQuery
+from mdm.approvals.checks import Action, Delivery, Proposal, TargetType
+from mdm.approvals.preview import preview_approval
+from mdm.approvals.store import create_approval, revoke_approval
+from mdm.approvals.views import get_approval, list_approvals
+from mdm.rest.fields import Body, Flag, Name, NoBody, NoQuery, ObjectId, PageQuery, TargetId
 from mdm.rest.operations import Call, Operation, Reply
 
 __all__ = ["OPERATIONS"]
@@ -27,10 +22,10 @@ _MAX_GROUPS = 100
 
 
 class NewTarget(Body):
-    """An update by its UpdateID, or a classification by its GUID."""
+    """An update by its UpdateID, a classification or product by its GUID, or a saved query by its id."""
 
     type: TargetType
-    id: Guid
+    id: TargetId
 
 
 class NewApproval(Body):
@@ -47,13 +42,15 @@ class NewApproval(Body):
     """Of a classification: `device` or `expanded`; left out, the recommended one."""
     not_before: AwareDatetime | None = None
     expires_at: AwareDatetime | None = None
+    deadline: AwareDatetime | None = None
+    """By when it should be installed; what is not is shown as overdue."""
 
 
 class ApprovalsQuery(PageQuery):
     """Which approvals to list."""
 
     active: Flag | None = None
-    target_id: Guid | None = None
+    target_id: TargetId | None = None
 
 
 def _create(call: Call[NoQuery, NewApproval]) -> Reply:
@@ -69,10 +66,28 @@ def _create(call: Call[NoQuery, NewApproval]) -> Reply:
         delivery=body.delivery,
         not_before=body.not_before,
         expires_at=body.expires_at,
+        deadline=body.deadline,
         reason=body.reason,
         now=call.now,
     )
     return Reply.created(f"/approvals/{approval.id}", approval)
+
+
+def _preview(call: Call[NoQuery, NewApproval]) -> Reply:
+    body = call.body
+    proposal = Proposal(
+        target_type=body.target.type,
+        target_id=body.target.id,
+        group_ids=tuple(sorted(set(body.group_ids))),
+        action=body.action,
+        delivery=body.delivery,
+        not_before=body.not_before,
+        expires_at=body.expires_at,
+        deadline=body.deadline,
+        allow_without_metadata=body.allow_without_metadata,
+        reason=body.reason,
+    )
+    return Reply(preview_approval(call.conn, proposal, now=call.now))
 
 
 def _list(call: Call[ApprovalsQuery, NoBody]) -> Reply:
@@ -106,7 +121,17 @@ OPERATIONS = (
         query=NoQuery,
         body=NewApproval,
         status=201,
-        summary="Approve or block an update or a classification for groups",
+        summary="Approve or block an update, classification, product or saved query for groups",
+    ),
+    Operation(
+        method="POST",
+        path="/approvals/preview",
+        scope=Scope.APPROVALS_READ,
+        handler=_preview,
+        query=NoQuery,
+        body=NewApproval,
+        reads_only=True,
+        summary="Tell what an approval or block would do, and what stands in its way",
     ),
     Operation(
         method="GET",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -35,6 +36,7 @@ __all__ = [
     "PageQuery",
     "Query",
     "SearchText",
+    "TargetId",
     "field_errors",
     "printable",
 ]
@@ -43,6 +45,8 @@ MAX_PAGE: Final = 500
 _DEFAULT_PAGE: Final = 50
 _MAX_ERRORS: Final = 20
 """Wrong members named in one answer."""
+
+_QUERY_ID: Final = re.compile(r"qry_[0-9a-f]{20}")
 
 _MAX_POINTER: Final = 200
 """Characters of a pointer: its parts are the client's text."""
@@ -68,6 +72,10 @@ def _guid(text: str) -> str:
         ) from None
 
 
+def _target_id(text: str) -> str:
+    return text if _QUERY_ID.fullmatch(text) else _guid(text)
+
+
 def _flag(text: Any) -> Any:
     return {"true": True, "false": False}.get(text, text)
 
@@ -90,6 +98,9 @@ SearchText = Annotated[str, StringConstraints(min_length=1, max_length=200), Aft
 
 Guid = Annotated[str, StringConstraints(max_length=100), AfterValidator(_guid)]
 """A GUID in any of its forms; lower-case without braces afterwards."""
+
+TargetId = Annotated[str, StringConstraints(max_length=100), AfterValidator(_target_id)]
+"""A GUID, or the id of a saved query."""
 
 Flag = Annotated[bool, BeforeValidator(_flag), Field(strict=True)]
 """`true` or `false` in a query, and no other spelling."""

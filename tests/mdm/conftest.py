@@ -9,9 +9,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from sqlmodel import SQLModel
 
+from mdm.approvals.versions import facts_changed
+from mdm.catalog.listing import list_again, superseded_again
 from mdm.checkin.delivery import Delivery
 from mdm.checkin.service import CheckIn
 from mdm.storage.secrets import SecretBox
@@ -30,7 +32,7 @@ from syncml.auth import (
 )
 from syncml.auth import Verdict as Trust
 from syncml.client import Outcome, Verdict
-from syncml.messages import Get, Item, Location, Meta
+from syncml.messages import Delete, Get, Item, Location, Meta, Replace
 from syncml.reader import read_message
 from syncml.status import StatusCode
 from syncml.writer import write_message
@@ -74,6 +76,10 @@ class Bench:
         """Insert one row."""
         with self.database.write() as connection:
             connection.execute(insert(SQLModel.metadata.tables[table]), values)
+            facts_changed(connection)  # behind everybody's back, so that all must look again
+            if table in {"update_revision", "revision_relation"}:
+                superseded_again(connection, [values["update_id"]])
+                list_again(connection, [values["update_id"]])
 
     def rows(self, table: str, *order: str) -> list[dict[str, Any]]:
         """All rows of a table."""
@@ -152,6 +158,17 @@ class Bench:
         }
         self.add("update_revision", **{**defaults, **values})
 
+    def expire(self, update_id: str) -> None:
+        """Withdraw an update, as Microsoft does with a new revision."""
+        with self.database.write() as connection:
+            connection.execute(
+                text("UPDATE update_revision SET publication_state = 'Expired' WHERE update_id = :id"),
+                {"id": update_id},
+            )
+            superseded_again(connection, [update_id])
+            list_again(connection, [update_id])
+            facts_changed(connection)
+
 
 @dataclass
 class ScriptedDevice:
@@ -174,6 +191,10 @@ class ScriptedDevice:
     pending: dict[str, int] = field(default_factory=dict)
     installed: dict[str, int] = field(default_factory=dict)
     approved: list[str] = field(default_factory=list)
+    forgetful: bool = False
+    """Whether its build lets an approval be taken back."""
+    policies: dict[str, str] = field(default_factory=dict)
+    """Policies in effect, by name."""
     answers: dict[str, Outcome] = field(default_factory=dict)
     """LocURI (as sent) to an outcome that overrides the tree's."""
     asked: list[str] = field(default_factory=list)
@@ -298,14 +319,38 @@ class ScriptedDevice:
         if uri in self.answers:
             return self.answers[uri]
         path = uri.partition("?")[0]
+        if "/Policy/" in path:
+            return self.handle_policy(command, path)
         if isinstance(command, Get):
             return self.read(path)
         if "/ApprovedUpdates/" in path:
             guid = path.rpartition("/")[2].removeprefix("%7b").removesuffix("%7d")
+            if isinstance(command, Delete):
+                return self.forget(guid)
             if guid in self.approved:
                 return Outcome(418)
             self.approved.append(guid)
         return Outcome(200)
+
+    def forget(self, guid: str) -> Outcome:
+        """Take an approval back, if its build can."""
+        if not self.forgetful:
+            return Outcome(405)
+        self.approved = [each for each in self.approved if each != guid]
+        return Outcome(200)
+
+    def handle_policy(self, command: Any, path: str) -> Outcome:
+        """Set, reset or show a policy, as Windows does it."""
+        name = path.rpartition("/")[2]
+        if isinstance(command, Replace):
+            self.policies[name] = command.items[0].data
+            return Outcome(200)
+        if name not in self.policies:
+            return Outcome(404)
+        if isinstance(command, Delete):
+            del self.policies[name]
+            return Outcome(200)
+        return Outcome(200, (Item(source=Location(path), data=self.policies[name]),))
 
     def read(self, path: str) -> Outcome:
         """Answer a Get in StructData form."""

@@ -20,17 +20,38 @@ from mdm.storage.tables.catalog import (
     RevisionText,
     UpdateRevision,
 )
-from mdm.storage.tables.devices import Device, DeviceEvent, DevicePolicy, DeviceUpdate
+from mdm.storage.tables.devices import Device, DeviceEvent, DeviceUpdate, WithdrawalAnswer
 from mdm.storage.tables.eulas import Eula, EulaAcceptance, EulaText
+from mdm.storage.tables.evidence import ApprovalEvidence, ApprovalTrial
 from mdm.storage.tables.groups import (
     ALL_DEVICES,
     UNASSIGNED,
     DeviceGroup,
     DeviceTag,
+    FactsVersion,
     GroupLink,
     GroupMember,
     GroupsVersion,
     StaticMember,
+)
+from mdm.storage.tables.policies import DevicePolicy, PolicyAssignment, PolicyProfile, PolicySupport
+from mdm.storage.tables.rollbacks import RollbackDevice, RollbackJob
+from mdm.storage.tables.rollouts import (
+    Rollout,
+    RolloutEvent,
+    RolloutPlan,
+    RolloutPlanGroup,
+    RolloutStage,
+    RolloutUpdate,
+)
+from mdm.storage.tables.rules import (
+    ApprovalRule,
+    QueryMatch,
+    RuleGroup,
+    RuleNotice,
+    RuleResult,
+    RuleRun,
+    SavedQuery,
 )
 from mdm.storage.tables.sessions import AuthFailure, DmPart, DmReply, DmSession
 from mdm.storage.tables.upstreams import (
@@ -44,13 +65,17 @@ from mdm.storage.tables.upstreams import (
     UpstreamAnchor,
     UpstreamReplica,
 )
+from mdm.storage.tables.windows import MaintenanceWindow, WindowCatchUp, WindowGroup
 
 __all__ = [
     "ALL_DEVICES",
     "UNASSIGNED",
     "ApiToken",
     "Approval",
+    "ApprovalEvidence",
     "ApprovalGroup",
+    "ApprovalRule",
+    "ApprovalTrial",
     "AuditEntry",
     "AuditHead",
     "AuthFailure",
@@ -67,17 +92,36 @@ __all__ = [
     "Eula",
     "EulaAcceptance",
     "EulaText",
+    "FactsVersion",
     "GroupLink",
     "GroupMember",
     "GroupsVersion",
     "ListedUpdate",
+    "MaintenanceWindow",
     "NeededAnswer",
     "NeededRevision",
     "PendingList",
+    "PolicyAssignment",
+    "PolicyProfile",
+    "PolicySupport",
+    "QueryMatch",
     "QueuedRevision",
     "RevisionCategory",
     "RevisionRelation",
     "RevisionText",
+    "RollbackDevice",
+    "RollbackJob",
+    "Rollout",
+    "RolloutEvent",
+    "RolloutPlan",
+    "RolloutPlanGroup",
+    "RolloutStage",
+    "RolloutUpdate",
+    "RuleGroup",
+    "RuleNotice",
+    "RuleResult",
+    "RuleRun",
+    "SavedQuery",
     "StaticMember",
     "SyncEvent",
     "SyncRun",
@@ -85,4 +129,7 @@ __all__ = [
     "Upstream",
     "UpstreamAnchor",
     "UpstreamReplica",
+    "WindowCatchUp",
+    "WindowGroup",
+    "WithdrawalAnswer",
 ]

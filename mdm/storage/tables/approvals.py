@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field
 
 from mdm.storage.tables.base import SQLModel
 from mdm.storage.types import UtcDateTime
 
 __all__ = ["Approval", "ApprovalGroup"]
+
+_STANDING = "revoked_at IS NULL AND (target_type <> 'update' OR action = 'block')"
 
 
 class Approval(SQLModel, table=True):
@@ -20,7 +22,11 @@ class Approval(SQLModel, table=True):
     __tablename__: ClassVar[str] = "approval"
     __table_args__ = (
         Index("ix_approval_target_type_target_id", "target_type", "target_id"),
-        CheckConstraint("target_type IN ('update', 'classification')", name="target_type"),
+        # What each check-in reads: few, however many approvals of single updates there have been.
+        Index("ix_approval_standing", "id", sqlite_where=text(_STANDING), postgresql_where=text(_STANDING)),
+        CheckConstraint(
+            "target_type IN ('update', 'classification', 'product', 'query')", name="target_type"
+        ),
         CheckConstraint("action IN ('approve', 'block')", name="action"),
         CheckConstraint("delivery IN ('device', 'expanded')", name="delivery"),
     )
@@ -28,7 +34,7 @@ class Approval(SQLModel, table=True):
     id: str = Field(primary_key=True)
     target_type: str
     target_id: str
-    """UpdateID or classification GUID."""
+    """UpdateID, GUID of a classification or product, or id of a saved query."""
     action: str
     """`approve`, or `block`, which wins over every approval."""
     allow_without_metadata: bool = False
@@ -43,7 +49,17 @@ class Approval(SQLModel, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """Holds no longer from then on."""
     delivery: str = Field(default="device", sa_column_kwargs={"server_default": "device"})
-    """Of a classification: its GUID goes to the `device`, or it is `expanded` into each of its updates here."""
+    """Of a classification: its GUID goes to the `device`, or it is `expanded` into each of its updates here.
+
+    Products and saved queries are always expanded.
+    """
+    deadline: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """By when IT wants it installed; what is not is shown as overdue."""
+    rollout_id: str | None = Field(default=None, index=True)
+    """The rollout that made it, and with `stage` the gate it stands behind."""
+    stage: int | None = None
+    rule_id: str | None = Field(default=None, index=True)
+    """The rule that made it."""
 
 
 class ApprovalGroup(SQLModel, table=True):

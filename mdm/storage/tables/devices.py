@@ -11,7 +11,10 @@ from sqlmodel import Field
 from mdm.storage.tables.base import SQLModel
 from mdm.storage.types import UtcDateTime
 
-__all__ = ["Device", "DeviceEvent", "DevicePolicy", "DeviceUpdate"]
+__all__ = ["Device", "DeviceEvent", "DeviceUpdate", "WithdrawalAnswer"]
+
+APPROVED = "(lists & 16) <> 0"
+"""SQL for: it stands in ApprovedUpdates; as written here, because SQLite compares texts to choose an index."""
 
 
 class Device(SQLModel, table=True):
@@ -78,6 +81,12 @@ class Device(SQLModel, table=True):
     """`groups_version.version` that its rows in `group_member` were made with."""
     membership_facts: str | None = None
     """`mdm.devices.facts.facts_key` of what they were made from."""
+    plan_key: str | None = None
+    """What its last plan was made from, if that plan left nothing to say (`mdm.approvals.versions`)."""
+    plan_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When time alone changes that plan; None: never."""
+    policies_due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """From when on it is to be asked which policies are in effect; None: it has none of ours."""
 
 
 class DeviceUpdate(SQLModel, table=True):
@@ -90,6 +99,13 @@ class DeviceUpdate(SQLModel, table=True):
     __tablename__: ClassVar[str] = "device_update"
     __table_args__ = (
         Index("ix_device_update_update_id_state", "update_id", "state"),
+        # Who holds an approval, without looking at everybody who could install the update.
+        Index(
+            "ix_device_update_approved",
+            "update_id",
+            sqlite_where=text(APPROVED),
+            postgresql_where=text(APPROVED),
+        ),
         CheckConstraint(
             "state IN ('pending_reboot', 'failed', 'installable', 'installed', 'listed')", name="state"
         ),
@@ -108,6 +124,8 @@ class DeviceUpdate(SQLModel, table=True):
     """Unsigned 32-bit HRESULT of FailedUpdates."""
     failure_state: int | None = Field(default=None, sa_type=BigInteger)
     """The bit value FailedUpdates calls State or Status (update-csp)."""
+    failures: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    """Failures it has told of since it was last installed: each entry into FailedUpdates, each other HRESULT."""
     installed_time: str | None = None
     approved_time: str | None = None
     since: datetime = Field(sa_type=UtcDateTime)
@@ -116,6 +134,22 @@ class DeviceUpdate(SQLModel, table=True):
     """SyncML status of the last Add on ApprovedUpdates, if it did not succeed."""
     approve_error: str | None = None
     """msft:originalerror of that status."""
+    delivered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When the device first took our Add on ApprovedUpdates; None for what others have approved there."""
+
+
+class WithdrawalAnswer(SQLModel, table=True):
+    """What a build of Windows answers when an approval is taken back, which no document says."""
+
+    __tablename__: ClassVar[str] = "withdrawal_answer"
+
+    build: str = Field(primary_key=True)
+    """`os_version` of the device that answered."""
+    supported: bool
+    status: int
+    error: str | None = None
+    """msft:originalerror of that status."""
+    at: datetime = Field(sa_type=UtcDateTime)
 
 
 class DeviceEvent(SQLModel, table=True):
@@ -128,22 +162,6 @@ class DeviceEvent(SQLModel, table=True):
     device_pk: int = Field(foreign_key="device.pk", ondelete="CASCADE")
     at: datetime = Field(sa_type=UtcDateTime)
     kind: str
-    """`alert`, `update_state`, `approval_delivered`, `approval_refused`, `command_failed`, `unenrolled`."""
+    """`alert`, `update_state`, `approval_delivered`, `approval_refused`, `approval_withdrawn`,
+    `withdrawal_refused`, `rollback`, `command_failed`, `unenrolled`."""
     detail: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
-
-
-class DevicePolicy(SQLModel, table=True):
-    """What a device answered to one Policy/Config/Update setting."""
-
-    __tablename__: ClassVar[str] = "device_policy"
-    __table_args__ = (CheckConstraint("status IN ('set', 'unsupported', 'failed')", name="status"),)
-
-    device_pk: int = Field(primary_key=True, foreign_key="device.pk", ondelete="CASCADE")
-    name: str = Field(primary_key=True)
-    status: str
-    value: str | None = None
-    """The value the device accepted."""
-    status_code: int
-    error: str | None = None
-    """msft:originalerror of that status."""
-    at: datetime = Field(sa_type=UtcDateTime)

@@ -68,7 +68,10 @@ class EulaAcceptance(SQLModel, table=True):
     """The ledger: who accepted which text of which EulaID, when and from where. Rows are never changed."""
 
     __tablename__: ClassVar[str] = "eula_acceptance"
-    __table_args__ = (UniqueConstraint("eula_id", "text_sha256"),)
+    __table_args__ = (
+        UniqueConstraint("eula_id", "text_sha256"),
+        Index("ix_eula_acceptance_accepted_at_id", "accepted_at", "id"),
+    )
 
     id: str = Field(primary_key=True)
     eula_id: str = Field(foreign_key="eula.id")
@@ -79,5 +82,10 @@ class EulaAcceptance(SQLModel, table=True):
     accepted_by: str
     """`client:<token name>`."""
     accepted_at: datetime = Field(sa_type=UtcDateTime)
+    by_machine: bool = Field(default=True, sa_column_kwargs={"server_default": true()})
+    """A program accepted it with a token, which a setting has to allow; False: a person who was signed in."""
+    organization: str | None = None
+    """In whose name: BRIDGE_ORGANIZATION as it was then."""
     remote_addr: str | None = None
+    """Where the request came from, and which it was."""
     request_id: str | None = None

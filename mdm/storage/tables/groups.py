@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, CheckConstraint, Column
+from sqlalchemy import JSON, CheckConstraint, Column, text
 from sqlmodel import Field
 
 from mdm.storage.tables.base import SQLModel
@@ -16,6 +16,7 @@ __all__ = [
     "UNASSIGNED",
     "DeviceGroup",
     "DeviceTag",
+    "FactsVersion",
     "GroupLink",
     "GroupMember",
     "GroupsVersion",
@@ -42,6 +43,8 @@ class DeviceGroup(SQLModel, table=True):
         default=None, sa_column=Column(JSON(none_as_null=True), nullable=True)
     )
     """As `mdm.devices.rules` reads it; None: no rule."""
+    intent_version: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    """Raised with each change of what its devices should get (`mdm.approvals.versions`)."""
 
 
 class GroupMember(SQLModel, table=True):
@@ -88,6 +91,16 @@ class GroupsVersion(SQLModel, table=True):
     """Always 1."""
     version: int
     changed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class FactsVersion(SQLModel, table=True):
+    """One row: how often what the catalogue or the licence ledger says has changed."""
+
+    __tablename__: ClassVar[str] = "facts_version"
+
+    id: int = Field(primary_key=True)
+    """Always 1."""
+    version: int
 
 
 class DeviceTag(SQLModel, table=True):

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, update
 from sqlmodel import SQLModel
 
-from mdm.approvals.effective import open_eula_classifications, update_facts
+from mdm.approvals.effective import class_facts, update_facts
 from mdm.approvals.eulas import accept_eula, get_eula, list_eulas, open_eulas_of_update
 from mdm.audit import Origin
 from mdm.errors import Conflict
@@ -66,13 +66,13 @@ def licensed(bench: Bench) -> Bench:
 def accepted(bench: Bench) -> bool:
     """Whether the EULA is accepted, which everybody who asks must be told alike."""
     with bench.database.read() as conn:
-        (view,) = list_eulas(conn, after=None, limit=5)
+        (view,) = list_eulas(conn, after=None, limit=5, now=bench.now)
         answers = {
             view.accepted,
-            get_eula(conn, EULA).accepted,
+            get_eula(conn, EULA, now=bench.now).accepted,
             not view.changed,
             not open_eulas_of_update(conn, UPDATE),
-            not open_eula_classifications(conn, [CLASS]),
+            not class_facts(conn, [], [CLASS]).with_open_eula,
             update_facts(conn, [UPDATE])[UPDATE].eula_accepted,
         }
     (answer,) = answers
@@ -93,10 +93,10 @@ def test_a_changed_text_needs_a_new_acceptance(licensed: Bench, text: str | None
     add_text(licensed, text)
     assert not accepted(licensed)
     with licensed.database.read() as conn:
-        document = get_eula(conn, EULA)
+        document = get_eula(conn, EULA, now=licensed.now)
         assert (document.changed, document.updates_waiting) == (True, 1)
         assert [each.holds for each in document.acceptances] == [False]
-        assert get_eula(conn, EULA, text_sha256=digest("first")).text == "first"
+        assert get_eula(conn, EULA, text_sha256=digest("first"), now=licensed.now).text == "first"
     with pytest.raises(Conflict):
         accept(licensed, "first")
 
@@ -106,12 +106,12 @@ def test_a_text_that_nobody_could_read_leaves_no_trace(licensed: Bench) -> None:
     add_text(licensed, None)
     add_text(licensed, "third")
     with licensed.database.read() as conn:
-        texts = get_eula(conn, EULA).texts
+        texts = get_eula(conn, EULA, now=licensed.now).texts
         assert [(text.current, text.text_sha256) for text in texts] == [
             (True, digest("third")),
             (False, digest("first")),
         ]
-        (listed,) = list_eulas(conn, after=None, limit=1)
+        (listed,) = list_eulas(conn, after=None, limit=1, now=licensed.now)
         assert [text.text_sha256 for text in listed.texts] == [digest("third")]
 
 
@@ -121,7 +121,7 @@ def test_the_new_text_is_accepted_like_the_first(licensed: Bench) -> None:
     accept(licensed, "second")
     assert accepted(licensed)
     with licensed.database.read() as conn:
-        held = {each.text_sha256: each.holds for each in get_eula(conn, EULA).acceptances}
+        held = {each.text_sha256: each.holds for each in get_eula(conn, EULA, now=licensed.now).acceptances}
     assert held == {digest("first"): False, digest("second"): True}
     with licensed.database.write() as conn:
         conn.execute(update(TEXTS).values(current=False))

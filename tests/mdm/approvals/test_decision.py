@@ -12,7 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdm.approvals.decision import BLOCK, CLASSIFICATION, Decision, Hold, Intent, UpdateFacts, decide
+from csp.classifications import DEFINITION_UPDATES
+from mdm.approvals.decision import (
+    BLOCK,
+    CLASSIFICATION,
+    PRODUCT,
+    QUERY,
+    UPDATE,
+    ClassFacts,
+    Decision,
+    Hold,
+    Intent,
+    UpdateFacts,
+    decide,
+)
 
 if TYPE_CHECKING:
     from random import Random
@@ -27,7 +40,15 @@ WORDS = {
     "withdrawn": Hold.EXPIRED,
     "newer": Hold.SUPERSEDED,
     "eula": Hold.EULA_NOT_ACCEPTED,
+    "turn": Hold.ROLLOUT_TURN,
+    "gate": Hold.ROLLOUT_GATE,
+    "paused": Hold.ROLLOUT_PAUSED,
+    "halted": Hold.ROLLOUT_HALTED,
+    "window": Hold.WINDOW,
 }
+GATES = (Hold.ROLLOUT_TURN, Hold.ROLLOUT_GATE, Hold.ROLLOUT_PAUSED, Hold.ROLLOUT_HALTED)
+KINDS = {"P": PRODUCT, "Q": QUERY}
+IDS = {"V": DEFINITION_UPDATES}
 TABLE = (Path(__file__).parent / "decisions.txt").read_text(encoding="utf-8")
 EULA = "eeeeeeee-0000-4000-8000-000000000001"
 
@@ -42,9 +63,21 @@ class Case:
     title: str
     intents: tuple[Intent, ...]
     facts: dict[str, UpdateFacts]
-    open_classes: frozenset[str]
+    classes: ClassFacts
     offered: tuple[str, ...]
+    closed: bool
     outcome: Decision
+
+    def decide(self, step: int = 1) -> Decision:
+        """The decision, of everything in its order or (-1) the other way round."""
+        return decide(
+            self.intents[::step],
+            self.facts,
+            self.classes,
+            now=NOW,
+            offered=self.offered[::step],
+            window_closed=self.closed,
+        )
 
 
 def intent(word: str, number: int) -> Intent:
@@ -54,27 +87,30 @@ def intent(word: str, number: int) -> Intent:
     sign, name, star, blind, moment = found.groups()
     return Intent(
         f"apr_{number}",
-        "update" if name.islower() else CLASSIFICATION,
-        name,
+        UPDATE if name.islower() else KINDS.get(name, CLASSIFICATION),
+        IDS.get(name, name),
         allow_without_metadata=bool(blind),
         action="approve" if sign == "+" else BLOCK,
         delivery="expanded" if star else "device",
-        not_before=TIMES[moment] if moment else None,
+        not_before=TIMES.get(moment),
+        gate=WORDS.get(moment),
     )
 
 
 def fact(word: str) -> UpdateFacts:
-    """`a:S/old/eula`."""
+    """`a:S+P+Q/old/eula`."""
     name, _, rest = word.partition(":")
-    class_id, *marks = rest.split("/")
+    belongs, *marks = rest.split("/")
+    class_id, *groups = belongs.split("+")
     assert set(marks) <= {"eula", "accepted", "expired", "old"}, word
     return UpdateFacts(
         name,
         eula_id=EULA if {"eula", "accepted"} & set(marks) else None,
         eula_accepted="accepted" in marks,
         expired="expired" in marks,
-        classification_id=class_id or None,
+        classification_id=IDS.get(class_id, class_id) or None,
         superseded="old" in marks,
+        groups=frozenset(groups),
     )
 
 
@@ -84,21 +120,36 @@ def case(line: str) -> Case:
     words = catalogue.split()
     facts = {each.update_id: each for each in (fact(word) for word in words if ":" in word)}
     further = {word.removesuffix("/eula") for word in words if ":" not in word}
-    inside = {
-        each.classification_id
-        for each in facts.values()
-        if each.classification_id and each.eula_missing and not each.expired
-    }
+    wishes = [word for word in wanted.split() if word != "closed"]
+    intents = tuple(intent(word, number) for number, word in enumerate(wishes))
+    blocked = {each.target_id for each in intents if each.blocks and each.target_type in {PRODUCT, QUERY}}
     return Case(
         title=title,
-        intents=tuple(intent(word, number) for number, word in enumerate(wanted.split())),
+        intents=intents,
         facts=facts,
-        open_classes=frozenset(further | inside),
+        classes=classes_of(facts, further, blocked),
         offered=tuple(offered.split()),
+        closed="closed" in wanted.split(),
         outcome=Decision(
             updates=frozenset(name for name in goes.split() if name.islower()),
-            classifications=frozenset(name for name in goes.split() if name.isupper()),
-            held={name: WORDS[why] for name, _, why in (each.partition("=") for each in held.split())},
+            classifications=frozenset(IDS.get(name, name) for name in goes.split() if name.isupper()),
+            held={
+                IDS.get(name, name): WORDS[why]
+                for name, _, why in (each.partition("=") for each in held.split())
+            },
+        ),
+    )
+
+
+def classes_of(facts: dict[str, UpdateFacts], further: set[str], blocked: set[str]) -> ClassFacts:
+    """What these facts say of classifications; `further` ones have an open licence besides."""
+    published = [each for each in facts.values() if each.classification_id and not each.expired]
+    return ClassFacts(
+        with_open_eula=frozenset(
+            further | {each.classification_id for each in published if each.eula_missing} - {None}
+        ),
+        with_block=frozenset(
+            {each.classification_id for each in published if each.groups & blocked} - {None}
         ),
     )
 
@@ -121,31 +172,30 @@ CASES = cases()
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
 def test_each_line_of_the_table(case: Case) -> None:
     """What goes and what is held, with its reason, is exactly what the line says."""
-    decision = decide(case.intents, case.facts, case.open_classes, now=NOW, offered=case.offered)
-    assert decision == case.outcome
+    assert case.decide() == case.outcome
 
 
 def test_the_table_is_large_and_complete() -> None:
     """No line stands there twice, and every reason to hold is told of updates or classifications that have it."""
-    assert len(CASES) >= 150
+    assert len(CASES) >= 250
     assert len({case.title for case in CASES}) == len(CASES)
     told = {(name.islower(), hold) for case in CASES for name, hold in case.outcome.held.items()}
     updates, classes = ({hold for lower, hold in told if lower is kind} for kind in (True, False))
     assert updates == set(Hold) - {Hold.BLOCK_INSIDE}
-    assert classes == {Hold.BLOCKED, Hold.BLOCK_INSIDE, Hold.NOT_BEFORE, Hold.EULA_NOT_ACCEPTED}
+    assert classes == set(Hold) - {Hold.METADATA_UNKNOWN, Hold.EXPIRED, Hold.SUPERSEDED}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
 def test_each_line_holds_in_any_order(case: Case) -> None:
     """Neither the order of wishes nor that of offers matters."""
-    backwards = decide(case.intents[::-1], case.facts, case.open_classes, now=NOW, offered=case.offered[::-1])
-    assert backwards == case.outcome
+    assert case.decide(-1) == case.outcome
 
 
 # --- what holds for every input -------------------------------------------------------------------------
 
 UPDATES = [f"{n:08x}-0000-4000-8000-00000000000a" for n in range(4)]
 CLASSES = [f"{n:08x}-0000-4000-8000-00000000000c" for n in range(2)]
+SETS = {"product-0": PRODUCT, "product-1": PRODUCT, "query-0": QUERY}
 
 
 @dataclass(frozen=True)
@@ -154,21 +204,27 @@ class World:
 
     intents: list[Intent]
     facts: dict[str, UpdateFacts]
-    open_classes: frozenset[str]
+    open_classes: set[str]
     offered: list[str]
+    window_closed: bool
 
     def decide(self, intents: list[Intent] | None = None) -> Decision:
         """The decision, of other intents if they are given."""
         wanted = self.intents if intents is None else intents
-        return decide(wanted, self.facts, self.open_classes, now=NOW, offered=self.offered)
+        blocked = {each.target_id for each in wanted if each.blocks}
+        classes = classes_of(self.facts, self.open_classes, blocked)
+        return decide(
+            wanted, self.facts, classes, now=NOW, offered=self.offered, window_closed=self.window_closed
+        )
 
 
 def intents_() -> st.SearchStrategy[Intent]:
-    """Approvals and blocks of either kind."""
+    """Approvals and blocks of every kind."""
     common = {
         "approval_id": st.just("apr"),
         "action": st.sampled_from(["approve", "approve", "block"]),
         "not_before": st.none() | st.sampled_from(sorted(TIMES.values())),
+        "gate": st.none() | st.sampled_from(GATES),
     }
     update = st.builds(
         Intent,
@@ -184,7 +240,10 @@ def intents_() -> st.SearchStrategy[Intent]:
         delivery=st.sampled_from(["device", "expanded"]),
         **common,
     )
-    return update | classification
+    grouped = st.sampled_from(sorted(SETS)).flatmap(
+        lambda name: st.builds(Intent, target_type=st.just(SETS[name]), target_id=st.just(name), **common)
+    )
+    return update | classification | grouped
 
 
 @st.composite
@@ -201,16 +260,16 @@ def worlds(draw: st.DrawFn) -> World:
                 expired=st.booleans(),
                 classification_id=st.none() | st.sampled_from(CLASSES),
                 superseded=st.booleans(),
+                groups=st.frozensets(st.sampled_from(sorted(SETS))),
             )
         )
-    inside = {
-        each.classification_id
-        for each in facts.values()
-        if each.classification_id and each.eula_missing and not each.expired
-    }
-    further = draw(st.sets(st.sampled_from(CLASSES)))
-    offered = draw(st.lists(st.sampled_from(UPDATES), unique=True))
-    return World(draw(st.lists(intents_(), max_size=8)), facts, frozenset(further | inside), offered)
+    return World(
+        draw(st.lists(intents_(), max_size=8)),
+        facts,
+        draw(st.sets(st.sampled_from(CLASSES))),
+        draw(st.lists(st.sampled_from(UPDATES), unique=True)),
+        window_closed=draw(st.booleans()),
+    )
 
 
 def delivered(decision: Decision) -> frozenset[str]:
@@ -230,6 +289,9 @@ def test_no_licence_is_accepted_that_nobody_has_accepted(world: World) -> None:
             assert not known.eula_missing
             assert not known.expired
     assert not decision.classifications & world.open_classes
+    assert not decision.classifications & {
+        each.classification_id for each in world.facts.values() if each.eula_missing and not each.expired
+    }
 
 
 @given(worlds())
@@ -239,27 +301,28 @@ def test_a_block_always_wins(world: World) -> None:
     blocked = {each.target_id for each in world.intents if each.blocks}
     assert not blocked & delivered(decision)
     for update_id, known in world.facts.items():
-        if known.classification_id in blocked:
+        if known.belongs_to & blocked:
             assert update_id not in decision.updates
-        if update_id in blocked:
+        if update_id in blocked or (known.groups & blocked and not known.expired):
             assert known.classification_id not in decision.classifications
 
 
 @given(worlds())
 def test_nothing_goes_that_nobody_approved_for_now(world: World) -> None:
-    """Each GUID that goes has an approval whose time has come, of itself or of its classification."""
+    """Each GUID that goes has an approval whose time has come, and whose rollout lets it, of itself or of what it is in."""
     due = [
         each
         for each in world.intents
-        if not each.blocks and (each.not_before is None or each.not_before <= NOW)
+        if not each.blocks and (each.not_before is None or each.not_before <= NOW) and each.gate is None
     ]
     decision = world.decide()
     named = {each.target_id for each in due if not each.expands}
     classes = {each.target_id for each in due if each.expands}
     for update_id in decision.updates - named:
         assert update_id in world.offered
-        assert world.facts[update_id].classification_id in classes
+        assert world.facts[update_id].belongs_to & classes
     assert decision.classifications <= named
+    assert not (world.window_closed and delivered(decision))
 
 
 @given(worlds())
@@ -270,9 +333,7 @@ def test_nothing_that_is_approved_is_forgotten(world: World) -> None:
     named = {each.target_id for each in approvals if not each.expands}
     classes = {each.target_id for each in approvals if each.expands}
     inside = {
-        each
-        for each in world.offered
-        if each in world.facts and world.facts[each].classification_id in classes
+        each for each in world.offered if each in world.facts and world.facts[each].belongs_to & classes
     }
     assert named | inside <= delivered(decision) | decision.held.keys()
     assert delivered(decision) | decision.held.keys() <= named | inside | classes

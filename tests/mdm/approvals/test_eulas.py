@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mdm.approvals.eulas import (
-    Acceptance,
     OpenEula,
     accept_eula,
     get_eula,
@@ -18,13 +17,14 @@ from mdm.approvals.eulas import (
     open_eulas_of_classification,
     open_eulas_of_update,
 )
+from mdm.approvals.ledger import Acceptance
 from mdm.audit import Origin
 from mdm.errors import BridgeError, Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
     from conftest import Bench
 
-ORIGIN = Origin(actor="client:legal", request_id="r1", remote_addr="10.0.0.9")
+ORIGIN = Origin(actor="client:legal", token_id="tok_1", request_id="r1", remote_addr="10.0.0.9")
 E1 = "eeeeeeee-0000-4000-8000-000000000001"
 E2 = "eeeeeeee-0000-4000-8000-000000000002"
 A = "a317dafe-baf4-453f-b232-a7075efae36e"
@@ -65,7 +65,7 @@ def test_the_list_says_what_waits(bench: Bench) -> None:
     bench.catalogue(A.replace("a", "c", 1), eula_id=E1, publication_state="Expired")
     bench.catalogue(A, revision_number=100, is_latest=False, eula_id=E2)
     with bench.database.read() as conn:
-        first, second = list_eulas(conn, after=None, limit=10)
+        first, second = list_eulas(conn, after=None, limit=10, now=bench.now)
     assert (first.id, first.title, first.accepted) == (E1, "Alpha", False)
     assert (first.update_count, first.updates_waiting) == (2, 2)
     assert [(text.locale, text.available, text.text_sha256, text.error) for text in first.texts] == [
@@ -75,12 +75,12 @@ def test_the_list_says_what_waits(bench: Bench) -> None:
     assert (second.title, second.texts, second.update_count) == (None, (), 0)
     accept(bench)
     with bench.database.read() as conn:
-        first, second = list_eulas(conn, after=None, limit=10)
+        first, second = list_eulas(conn, after=None, limit=10, now=bench.now)
         assert (first.accepted, first.update_count, first.updates_waiting) == (True, 2, 0)
-        assert list_eulas(conn, accepted=True, after=None, limit=10) == [first]
-        assert list_eulas(conn, accepted=False, after=None, limit=10) == [second]
-        assert list_eulas(conn, after=E1, limit=10) == [second]
-        assert list_eulas(conn, after=None, limit=1) == [first]
+        assert list_eulas(conn, accepted=True, after=None, limit=10, now=bench.now) == [first]
+        assert list_eulas(conn, accepted=False, after=None, limit=10, now=bench.now) == [second]
+        assert list_eulas(conn, after=E1, limit=10, now=bench.now) == [second]
+        assert list_eulas(conn, after=None, limit=1, now=bench.now) == [first]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_language_shown(
     """The one asked for; else a fetched one, in English if there is one."""
     add_eula(sqlite_bench, **texts)
     with sqlite_bench.database.read() as conn:
-        document = get_eula(conn, E1, locale=locale)
+        document = get_eula(conn, E1, locale=locale, now=sqlite_bench.now)
     assert document.locale == shown
     assert document.text == (None if shown is None else texts[shown.replace("-", "_")])
 
@@ -111,7 +111,7 @@ def test_a_language_that_does_not_exist(sqlite_bench: Bench) -> None:
     """The error names those there are."""
     add_eula(sqlite_bench, en=TEXT, de=None)
     with pytest.raises(NotFound) as caught, sqlite_bench.database.read() as conn:
-        get_eula(conn, E1, locale="fr")
+        get_eula(conn, E1, locale="fr", now=sqlite_bench.now)
     assert caught.value.members == {"locales": ["de", "en"]}
 
 
@@ -134,7 +134,7 @@ def test_acceptance_is_entered_once(bench: Bench) -> None:
     assert entry["detail"]["text_sha256"] == HASH
     assert (entry["before"], entry["after"]) == ({"accepted": False}, {"accepted": True})
     with bench.database.read() as conn:
-        assert get_eula(conn, E1).acceptances == (first,)
+        assert get_eula(conn, E1, now=bench.now).acceptances == (first,)
 
 
 def test_each_text_has_its_own_acceptance(bench: Bench) -> None:

@@ -7,7 +7,8 @@ they are told in. Check-ins run through the real service over a real database.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -26,6 +27,11 @@ from mdm.approvals.store import create_approval, revoke_approval
 from mdm.audit import Origin
 from mdm.devices.updates import DeviceUpdateView, list_device_updates
 from mdm.errors import Conflict
+from mdm.rollouts.actions import pause_rollout, resume_rollout, stop_rollout
+from mdm.rollouts.plans import create_plan
+from mdm.rollouts.rings import Halt, Ring
+from mdm.rollouts.store import start_rollout
+from mdm.rollouts.worker import RolloutWorker
 from mdm.storage.engine import Database
 
 if TYPE_CHECKING:
@@ -106,7 +112,8 @@ class Intent(RuleBasedStateMachine):
         shutil.copyfile(self.template, path)
         path.chmod(0o600)
         numbers = iter(range(1, 10**6))
-        self.database = Database(f"sqlite:///{path}")
+        self.url = f"sqlite:///{path}"
+        self.database = Database(self.url)
         self.bench = type(self).open_bench(
             self.database, self.folder, START, lambda: b"nonce %010d" % next(numbers)
         )
@@ -118,6 +125,9 @@ class Intent(RuleBasedStateMachine):
         self.withdrawn: set[str] = set()
         self.superseded: set[str] = set()
         self.accepted: set[str] = set()
+        self.rollouts: dict[str, str] = {}
+        """The update that each rollout brings."""
+        self.revisions = dict.fromkeys(PATCHES, 200)
         self.changed = True
         """The device's tree is not what it last reported."""
 
@@ -149,11 +159,18 @@ class Intent(RuleBasedStateMachine):
         direct = [w for w in self.wishes if w.approves(now) and w.target_id == update_id]
         if update_id not in self.known:
             return any(w.blind for w in direct)
+        rolling = any(update_id == each and self.lets_through(key) for key, each in self.rollouts.items())
         by_class = update_id not in self.superseded and any(
             w.approves(now) and w.how == "expanded" and w.target_id == class_id for w in self.wishes
         )
         allowed = update_id not in self.withdrawn and not self.licence_open(update_id)
-        return allowed and (bool(direct) or by_class)
+        return allowed and (bool(direct) or rolling or by_class)
+
+    def lets_through(self, rollout_id: str) -> bool:
+        """The rule for a rollout: neither paused, halted nor stopped, and its one stage has begun."""
+        states = {row["id"]: row["state"] for row in self.bench.rows("rollout")}
+        stages = {row["rollout_id"]: row["state"] for row in self.bench.rows("rollout_stage")}
+        return states[rollout_id] in {"running", "completed"} and stages[rollout_id] != "waiting"
 
     def class_may_go(self, class_id: str) -> bool:
         """The rule for the GUID of a classification: it brings all of it."""
@@ -285,6 +302,77 @@ class Intent(RuleBasedStateMachine):
             accepted_at=self.bench.now,
         )
 
+    @rule(update_id=updates)
+    def roll_out(self, update_id: str) -> None:
+        """One ring of all devices, which halts at the first failure."""
+        refused: str | None = None
+        try:
+            with self.database.write() as conn:
+                if not self.rollouts:
+                    halt = Halt(failures=1)
+                    ring = Ring("All", ("all-devices",), halt=halt)
+                    self.plan = create_plan(
+                        conn, ORIGIN, name="One ring", rings=(ring,), now=self.bench.now
+                    ).id
+                rollout = start_rollout(
+                    conn,
+                    ORIGIN,
+                    plan_id=self.plan,
+                    update_ids=[update_id],
+                    name="November",
+                    now=self.bench.now,
+                )
+            self.rollouts[rollout.id] = update_id
+        except Conflict as error:
+            refused = error.code
+        assert (refused == "update_expired") == (update_id in self.withdrawn), refused
+
+    @precondition(lambda self: self.rollouts)
+    @rule(data=st.data(), what=st.sampled_from([pause_rollout, resume_rollout, stop_rollout]))
+    def steer(self, data: st.DataObject, what: Callable[..., object]) -> None:
+        """Pause, resume or stop one; what its state forbids is refused."""
+        rollout_id = data.draw(st.sampled_from(sorted(self.rollouts)))
+        with suppress(Conflict), self.database.write() as conn:
+            what(conn, ORIGIN, rollout_id, remark="INC-2", now=self.bench.now)
+
+    @precondition(lambda self: self.rollouts)
+    @rule()
+    def look(self) -> None:
+        """The worker looks at the rollouts: stages open, and what fails halts."""
+        RolloutWorker(self.database, lambda: self.bench.now).run_pending(self.bench.now)
+
+    @precondition(lambda self: set(self.device.approved) & self.device.installable.keys())
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        """Windows tries to install one of what it may, and fails."""
+        ready = sorted(set(self.device.approved) & self.device.installable.keys())
+        self.device.failed[data.draw(st.sampled_from(ready))] = (-2147023504, 256, 200)
+        self.changed = True
+
+    @rule()
+    def restart(self) -> None:
+        """The bridge is killed between two messages and started again."""
+        self.database.close()
+        self.database = Database(str(self.url))
+        self.bench.checkin = replace(self.bench.checkin, database=self.database)
+
+    @precondition(lambda self: self.known - {NEWER})
+    @rule(data=st.data())
+    def revise(self, data: st.DataObject) -> None:
+        """Microsoft publishes a revision that says the same: no approval changes by that."""
+        update_id = data.draw(st.sampled_from(sorted(self.known - {NEWER})))
+        patch, number = PATCHES[update_id], self.revisions[update_id] + 1
+        with self.database.write() as conn:
+            conn.exec_driver_sql("UPDATE update_revision SET is_latest = 0 WHERE update_id = ?", (update_id,))
+        self.bench.catalogue(
+            update_id,
+            revision_number=number,
+            classification_id=patch.class_id,
+            eula_id=patch.eula_id,
+            publication_state="Expired" if update_id in self.withdrawn else "Published",
+        )
+        self.revisions[update_id] = number
+
     @rule(number=st.integers(1, 2))
     def time_passes(self, number: int) -> None:
         """An hour or two."""
@@ -307,10 +395,7 @@ class Intent(RuleBasedStateMachine):
         self.withdrawn.add(update_id)
         if update_id == NEWER:
             self.superseded.clear()
-        with self.database.write() as conn:
-            conn.exec_driver_sql(
-                "UPDATE update_revision SET publication_state = 'Expired' WHERE update_id = ?", (update_id,)
-            )
+        self.bench.expire(update_id)
 
     @precondition(lambda self: NEWER in self.known - self.withdrawn and not self.superseded)
     @rule()
@@ -341,6 +426,7 @@ class Intent(RuleBasedStateMachine):
         ready = sorted(set(self.device.approved) & self.device.installable.keys())
         update_id = data.draw(st.sampled_from(ready))
         del self.device.installable[update_id]
+        self.device.failed.pop(update_id, None)
         self.device.installed[update_id] = 200
         self.changed = True
 
@@ -377,6 +463,10 @@ class Intent(RuleBasedStateMachine):
                 assert (view.reason == "awaiting_checkin") == bool({update_id, class_id} & due)
             if view.reason == "eula_not_accepted":
                 assert any(self.licence_open(each) for each in self.known)
+            if view.reason.startswith("rollout_"):
+                assert not any(
+                    self.lets_through(key) for key, each in self.rollouts.items() if each == update_id
+                )
 
 
 @pytest.fixture

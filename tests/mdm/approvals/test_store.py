@@ -10,13 +10,8 @@ import pytest
 
 from csp.classifications import DEFINITION_UPDATES
 from mdm.approvals.eulas import OpenEula
-from mdm.approvals.store import (
-    ApprovalView,
-    create_approval,
-    get_approval,
-    list_approvals,
-    revoke_approval,
-)
+from mdm.approvals.store import create_approval, revoke_approval
+from mdm.approvals.views import ApprovalView, get_approval, list_approvals
 from mdm.audit import Origin
 from mdm.devices.groups import add_member, create_group
 from mdm.errors import Conflict, Invalid, NotFound
@@ -104,8 +99,12 @@ def test_a_known_update_is_approved(bench: Bench) -> None:
         "group_ids": list(view.group_ids),
         "not_before": None,
         "expires_at": None,
+        "deadline": None,
         "allow_without_metadata": False,
         "reason": "patch day",
+        "rollout_id": None,
+        "stage": None,
+        "rule_id": None,
     }
 
 
@@ -405,7 +404,7 @@ def test_a_block_is_made_and_read(bench: Bench) -> None:
     assert read(bench, view) == view
     made = bench.rows("audit_entry", "seq")[-1]["after"]
     assert (made["action"], made["reason"]) == ("block", "breaks VPN, INC-4471")
-    assert made["expires_at"] == "2026-11-21T13:00:00+00:00"
+    assert made["expires_at"] == "2026-11-21T13:00:00Z"
 
 
 def test_anything_can_be_blocked(bench: Bench) -> None:
@@ -552,7 +551,7 @@ def test_an_approval_waits_for_its_time(bench: Bench) -> None:
     assert [(view.effective_state, view.reasons) for view in views] == [("held", ("not_before",))] * 3
     bench.now = begins
     assert [read(bench, view).effective_state for view in views] == ["active"] * 3
-    assert bench.rows("audit_entry", "seq")[-1]["after"]["not_before"] == "2026-11-21T13:00:00+00:00"
+    assert bench.rows("audit_entry", "seq")[-1]["after"]["not_before"] == "2026-11-21T13:00:00Z"
 
 
 def test_an_approval_comes_to_its_end(bench: Bench) -> None:

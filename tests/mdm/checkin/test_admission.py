@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from mdm.checkin.admission import SESSION_IDLE
 from mdm.storage.statements import table_of
@@ -62,6 +62,28 @@ def working(device: ScriptedDevice) -> tuple[Message, ClientState, Turn]:
     turn = device.say(message, state)
     assert turn.verdict is Verdict.COMMANDS
     return *device.answer(turn), turn
+
+
+def test_deciding_takes_two_reads(bench: Bench) -> None:
+    """One of the device, and one of all that is remembered of it: session, reply and wrong credentials."""
+    device = bench.enrol()
+    message, _, _ = working(device)
+    statements: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if any(
+            f"FROM {table}" in statement for table in ("device", "dm_session", "dm_reply", "auth_failure")
+        ):
+            statements.append(statement)
+
+    engine = bench.database._reader
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        refused = bench.post(replace(message, header=replace(message.header, cred=None)))
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert code(refused) == "407"
+    assert len(statements) == 2
 
 
 # --- each message, or once a session --------------------------------------------------------------------

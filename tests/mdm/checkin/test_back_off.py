@@ -9,6 +9,7 @@ from threading import Barrier
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import event
 
 from mdm.audit import Origin
 from mdm.checkin.admission import (
@@ -26,7 +27,7 @@ from syncml.messages import Status
 from syncml.reader import read_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from conftest import Bench, ScriptedDevice
 
@@ -51,6 +52,23 @@ def guesses(bench: Bench, device: ScriptedDevice, addresses: Iterable[str]) -> l
         assert code == "401"
         found.append(challenged)
     return found
+
+
+def on_failures(bench: Bench, act: Callable[[], object]) -> list[str]:
+    """What is said to the database about wrong credentials while `act` runs, besides reading them."""
+    statements: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "auth_failure" in statement and not statement.startswith("SELECT"):
+            statements.append(statement.split(maxsplit=1)[0])
+
+    engine = bench.database._writer
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        act()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    return statements
 
 
 def failures(bench: Bench) -> list[tuple[str, int, bool]]:
@@ -201,6 +219,18 @@ def test_an_hour_forgets(bench: Bench) -> None:
     bench.now += FAILURES_KEPT
     assert guesses(bench, device, [HERE]) == [True]
     assert failures(bench) == [(HERE, 1, False)]
+
+
+def test_only_what_is_remembered_is_forgotten(bench: Bench) -> None:
+    """The right password takes failures away, also old ones that count no more; where there are none it writes nothing."""
+    device = bench.enrol()
+    bench.remote_addr = HERE
+    assert on_failures(bench, device.check_in) == []
+    guesses(bench, device, [HERE, ELSEWHERE])
+    bench.now += FAILURES_KEPT
+    bench.remote_addr = HERE
+    assert on_failures(bench, device.check_in) == ["DELETE"]
+    assert [address for address, _, _ in failures(bench)] == [ELSEWHERE]
 
 
 def test_deleting_a_device_clears(bench: Bench) -> None:

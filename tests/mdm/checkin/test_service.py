@@ -38,6 +38,7 @@ C = "c317dafe-baf4-453f-b232-a7075efae36e"
 DEFENDER = "e0789628-ce08-4437-be74-2495b842f43b"
 EULA = "eeeeeeee-0000-4000-8000-000000000001"
 POLICY = "./Device/Vendor/MSFT/Policy/Config/Update/RequireUpdateApproval"
+READ_POLICY = "Get ./Device/Vendor/MSFT/Policy/Result/Update/RequireUpdateApproval"
 QUERIES = [
     "Get ./Vendor/MSFT/Update/InstallableUpdates?list=StructData",
     "Get ./Vendor/MSFT/Update/FailedUpdates?list=StructData",
@@ -102,7 +103,7 @@ def test_installed_updates_are_read_at_most_daily(sqlite_bench: Bench) -> None:
 
 
 def test_approved_and_applicable_is_delivered_once(bench: Bench) -> None:
-    """An approved, applicable update gets the policy and one Add; the next session says nothing more."""
+    """An approved, applicable update gets the policy and one Add; the next session reads the policy back, and then there is nothing."""
     device = bench.enrol()
     device.installable = {A: (1, 200), B: (0, 100)}
     bench.catalogue(A)
@@ -111,6 +112,9 @@ def test_approved_and_applicable_is_delivered_once(bench: Bench) -> None:
     device.check_in()
     assert device.asked[8:] == [f"Replace {POLICY}", add(A)]
     assert device.approved == [A]
+    device.asked.clear()
+    device.check_in()
+    assert device.asked == [*QUERIES, READ_POLICY]
     device.asked.clear()
     device.check_in()
     assert device.asked == QUERIES
@@ -131,6 +135,9 @@ def test_classification_goes_as_its_guid(bench: Bench) -> None:
     bench.approve(DEFENDER, "classification")
     device.check_in()
     assert device.asked[8:] == [f"Replace {POLICY}", add(DEFENDER)]
+    device.asked.clear()
+    device.check_in()
+    assert device.asked == [*QUERIES, READ_POLICY]
     device.asked.clear()
     device.check_in()
     assert device.asked == QUERIES
@@ -264,8 +271,8 @@ def test_unsupported_policy_is_remembered(sqlite_bench: Bench, status: int) -> N
     assert device.approved == [A]
 
 
-def test_failed_policy_is_tried_again_and_a_set_one_renewed_daily(sqlite_bench: Bench) -> None:
-    """500 is no verdict: the next session tries again; after a day the accepted value is written again."""
+def test_failed_policy_is_tried_again_and_a_set_one_read_back_daily(sqlite_bench: Bench) -> None:
+    """500 is no verdict: the next session tries again; what was accepted is read, and not written, daily."""
     device = sqlite_bench.enrol()
     device.answers[POLICY] = Outcome(500)
     device.installable = {A: (1, 200)}
@@ -278,9 +285,11 @@ def test_failed_policy_is_tried_again_and_a_set_one_renewed_daily(sqlite_bench: 
     assert sqlite_bench.rows("device_policy")[0]["status"] == "set"
     device.check_in()
     assert device.asked.count(f"Replace {POLICY}") == 2
+    assert device.asked.count(READ_POLICY) == 1
     sqlite_bench.now += timedelta(hours=25)
     device.check_in()
-    assert device.asked.count(f"Replace {POLICY}") == 3
+    assert device.asked.count(f"Replace {POLICY}") == 2
+    assert device.asked.count(READ_POLICY) == 2
 
 
 def test_policy_can_be_left_alone(sqlite_bench: Bench) -> None:
@@ -305,6 +314,7 @@ def test_vanished_update_is_looked_for_among_the_installed(bench: Bench) -> None
     device.check_in()
     assert device.asked == [
         *QUERIES,
+        READ_POLICY,
         f"Get ./Vendor/MSFT/Update/InstalledUpdates/%7b{A}%7d?list=StructData",
         f"Get ./Vendor/MSFT/Update/InstalledUpdates/%7b{B}%7d?list=StructData",
     ]
