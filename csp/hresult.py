@@ -16,7 +16,7 @@ from csp.errors import InvalidValue, quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MEANINGS", "describe", "explain", "format_hresult", "parse_hresult"]
+__all__ = ["ADVICE", "MEANINGS", "advise", "describe", "explain", "format_hresult", "parse_hresult"]
 
 _TEXT: Final = re.compile(r"-?[0-9]{1,16}|0[xX][0-9a-fA-F]{1,16}")
 _LOWEST: Final = -(1 << 31)
@@ -45,6 +45,14 @@ def describe(value: int) -> str | None:
     Raises InvalidValue beyond 32 bits.
     """
     return MEANINGS.get(_unsigned(value))
+
+
+def advise(value: int) -> str | None:
+    """What to do about the HRESULT, signed or unsigned, in one sentence; None for one this table does not know.
+
+    Raises InvalidValue beyond 32 bits.
+    """
+    return ADVICE.get(_unsigned(value))
 
 
 def explain(text: str | None) -> str | None:
@@ -172,4 +180,158 @@ MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
         0xC1900208: "An incompatible app blocks the feature update.",
         0xC190020E: "There is not enough free disk space for the feature update.",
     },
+)
+
+_BY_ADVICE: Final[tuple[tuple[str, tuple[int, ...]], ...]] = (
+    (
+        "Restart the device; Windows tries again at its next scan.",
+        (
+            0x80240016,
+            0x80242014,
+            0x80242016,
+            0x8024001E,
+            0x80070BC9,
+            0xC1900107,
+            0x80070652,
+            0x800F0920,
+            0x800F0821,
+        ),
+    ),
+    (
+        "Nothing to do: Windows tries again at its next scan.",
+        (0x80240009, 0x8024000B, 0x8024000C, 0x80240024, 0x80244022, 0x80246007, 0x80240008, 0x8024200D),
+    ),
+    (
+        "Look whether a newer update replaces this one, and whether it is meant for this build and edition; if not, block it.",
+        (0x80240017, 0x800F081E, 0x800F0825),
+    ),
+    (
+        "Wait for a newer revision of the update; if it stays, block this one.",
+        (0x8024000D, 0x8024000E, 0x8024001D, 0x80242006),
+    ),
+    (
+        "Check that the device reaches the update service: network, name resolution, proxy, firewall.",
+        (
+            0x8024001F,
+            0x80240438,
+            0x8024402C,
+            0x80072EE2,
+            0x80072EE7,
+            0x80072EFD,
+            0x80072EFE,
+            0x8024401C,
+            0x80244019,
+        ),
+    ),
+    (
+        "Let the proxy pass the update service for the device itself, which has no user to sign in.",
+        (0x80244017, 0x8024401B, 0x80244018),
+    ),
+    (
+        "Check the clock of the device, its TLS settings, and whether a proxy opens TLS connections.",
+        (0x80072F8F,),
+    ),
+    (
+        "Exempt the update service and its downloads from the web filter.",
+        (0x8024402F, 0x80200053, 0x80240033),
+    ),
+    (
+        "Look at the update server's own log and its state.",
+        (0x8024401F, 0x80244007),
+    ),
+    (
+        "Decline superseded updates on the update server, so that a scan needs fewer round trips.",
+        (0x80244010,),
+    ),
+    (
+        "Correct the device's policies for the source of updates (UpdateServiceUrl, AllowUpdateService and their like).",
+        (0x80244011, 0x8024002E, 0x80240025, 0x8024002F),
+    ),
+    (
+        "Start the Windows Update service and the Background Intelligent Transfer Service on the device.",
+        (0x80070422, 0x80246008),
+    ),
+    (
+        "Let a user sign in, or deploy the update in another way: it cannot be installed without one.",
+        (0x80240020,),
+    ),
+    (
+        "Free disk space on the device.",
+        (0x80070070, 0xC190020E),
+    ),
+    (
+        "Make more room in the device's system or recovery partition, and look at its CBS.log.",
+        (0x800F0922,),
+    ),
+    (
+        "Install the newest servicing stack update first.",
+        (0x80242017, 0x800F0823),
+    ),
+    (
+        "Repair the component store on the device: DISM /Online /Cleanup-Image /RestoreHealth, then restart it.",
+        (
+            0x800F081F,
+            0x800F0831,
+            0x80073701,
+            0x80073712,
+            0x800F0982,
+            0x800F0984,
+            0x800F0986,
+            0x80070490,
+            0x80070570,
+        ),
+    ),
+    (
+        "Have the device download it again: stop its Windows Update service and empty SoftwareDistribution\\Download.",
+        (0x80246002, 0x8007000D, 0x80240034, 0x80D02002, 0x80070002, 0x80070003),
+    ),
+    (
+        "See what the antivirus or another program on the device holds, and restart the device.",
+        (0x80070005, 0x80070020),
+    ),
+    (
+        "Close programs on the device or restart it.",
+        (0x8007000E, 0x800705B4),
+    ),
+    (
+        "Look at the installer's own log on the device; WindowsUpdate.log (Get-WindowsUpdateLog) names it.",
+        (0x8024200B, 0x80070643, 0x80004005, 0x80070057, 0x80240FFF, 0x80240022, 0x80240001),
+    ),
+    (
+        "Accept the licence of the update, then approve it again.",
+        (0x80240023,),
+    ),
+    (
+        "Update or remove drivers of the device, then try again; its Panther folder says which one failed.",
+        (0xC1900101,),
+    ),
+    (
+        "Leave this device on its version, or replace it.",
+        (0xC1900200,),
+    ),
+    (
+        "Update or remove the app that setup names in the device's Panther folder.",
+        (0xC1900208,),
+    ),
+    (
+        "Check which value the setting takes on this build of Windows.",
+        (0x86000001, 0x86000013, 0x86000018),
+    ),
+    (
+        "Leave the setting alone on this device: its build or edition lacks it.",
+        (0x86000002, 0x86000011, 0x8600000C),
+    ),
+    (
+        "Take away the other source of the setting: group policy, another management server, a provisioning package.",
+        (0x86000023, 0x86000016),
+    ),
+    (
+        "Try again in the next session; if it stays, the device's event log (DeviceManagement-Enterprise-Diagnostics-Provider) says more.",
+        (0x86000003, 0x86000005, 0x86000008, 0x86000009, 0x86000019),
+    ),
+)
+"""Advice, and the HRESULTs it is for: what an administrator would try first."""
+
+ADVICE: Final[Mapping[int, str]] = MappingProxyType(
+    {value: sentence for sentence, values in _BY_ADVICE for value in values}
 )

@@ -1,6 +1,7 @@
 """The commands that take a device from what it reported to what IT wants, and nothing beyond.
 
-Only Replace and Add: revoking an approval and resetting a policy are Deletes, which a plan never holds.
+Replace sets a policy, Delete resets one that the caller says we set, Add approves. Revoking an approval would be a
+Delete too, but the Update CSP documents none for ApprovedUpdates, so a plan never holds one.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from csp.guid import guid_segment, parse_guid
-from csp.policy import POLICIES, policy_uri
+from csp.policy import POLICIES, policy_uri, same_value
 from syncml.exchange import Request
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Desired:
     """Classification GUIDs approved for it."""
     policies: Mapping[str, str] = field(default_factory=dict)
     """Values of `Policy/Config/Update` by policy name, each passed by `csp.policy.validate`."""
+    unset: frozenset[str] = frozenset()
+    """Names of policies we have set and want to set no longer; one that has a value too is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +46,17 @@ class Reported:
     policies: Mapping[str, str] = field(default_factory=dict)
     """Values the device confirmed or showed, by policy name."""
     unsupported: frozenset[str] = frozenset()
-    """Names of policies the device answered that it does not have."""
+    """Names of policies that the device, or others of its build, answered not to have."""
 
 
 def plan(desired: Desired, reported: Reported) -> tuple[Request, ...]:
     """The commands to send, in order; none once the device reports all that is desired.
 
     Policies come first, because RequireUpdateApproval must hold before anything is approved, and each is its
-    own Replace, because in an Atomic one unsupported policy would undo all. A classification is added
-    whatever the device offers; an update only while it is installable. Within each kind the order is that
-    of names and GUIDs.
+    own command, because in an Atomic one unsupported policy would undo all. Deletes follow the Replaces, so
+    that what takes the place of an old policy holds before that goes. A classification is added whatever
+    the device offers; an update only while it is installable. Within each kind the order is that of names
+    and GUIDs.
 
     Raises InvalidValue for a policy name outside `POLICIES`, InvalidGuid for what is not a GUID.
     """
@@ -63,8 +67,9 @@ def plan(desired: Desired, reported: Reported) -> tuple[Request, ...]:
         *(
             _replace(name, value)
             for name, value in sorted(desired.policies.items())
-            if name not in reported.unsupported and reported.policies.get(name) != value
+            if name not in reported.unsupported and not same_value(name, reported.policies.get(name), value)
         ),
+        *(Request("Delete", policy_uri(name)) for name in sorted(desired.unset - desired.policies.keys())),
         *map(_approve, sorted(classifications)),
         *map(_approve, sorted(updates)),
     )

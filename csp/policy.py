@@ -6,6 +6,7 @@ does and is never sent. Sources: the DDF of the area (2024-06) and Policy CSP Up
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -28,8 +29,10 @@ __all__ = [
     "Policy",
     "Range",
     "Text",
+    "canonical",
     "policy_uri",
     "result_uri",
+    "same_value",
     "validate",
     "validate_together",
 ]
@@ -289,6 +292,8 @@ _DEADLINES: Final = ("ConfigureDeadlineForQualityUpdates", "ConfigureDeadlineFor
 _FOR_ANY_DEADLINE: Final = ("ConfigureDeadlineGracePeriod", "ConfigureDeadlineNoAutoReboot")
 _PRE_RELEASE: Final = frozenset({"2", "4", "8", "128"})
 _PRE_RELEASE_DAYS: Final = 14
+# Format int has at most ten digits; more would only be a way to make int() work.
+_NUMBER: Final = re.compile("[+-]?[0-9]{1,20}", re.ASCII)
 
 
 def _policy(name: str) -> Policy:
@@ -319,6 +324,27 @@ def validate(name: str, value: str) -> None:
     objection = _policy(name).allowed.objection(value)
     if objection is not None:
         raise InvalidValue(f"{name} is {quoted(value)}, but {objection}.")
+
+
+def canonical(name: str, value: str) -> str:
+    """The one form of a value, as devices write it in several: a number without zeros before it, no blanks around.
+
+    What is no number stays as it is. Raises InvalidValue for a name that is none of `POLICIES`.
+    """
+    text = value.strip()
+    if _policy(name).format == "int" and _NUMBER.fullmatch(text):
+        return str(int(text))
+    return text
+
+
+def same_value(name: str, one: str | None, other: str | None) -> bool:
+    """True if both texts stand for one value of the policy; None, no value, is the same as None only.
+
+    Raises InvalidValue for a name that is none of `POLICIES`.
+    """
+    if one is None or other is None:
+        return one is other
+    return canonical(name, one) == canonical(name, other)
 
 
 def validate_together(values: Mapping[str, str]) -> tuple[str, ...]:

@@ -5,12 +5,16 @@ One Get per subtree, so that one failure hides no other.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from csp.guid import guid_segment
+from csp.policy import result_uri
 from syncml.exchange import Request
 
-__all__ = ["confirm_installed", "identity_queries", "state_queries"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["confirm_installed", "identity_queries", "policy_queries", "state_queries"]
 
 _UPDATE: Final = "./Vendor/MSFT/Update"
 _IDENTITY: Final = ("./DevDetail/SwV", "./DevDetail/Ext/Microsoft/OSPlatform")
@@ -38,6 +42,15 @@ def state_queries(*, installed: bool) -> tuple[Request, ...]:
 def identity_queries() -> tuple[Request, ...]:
     """The Gets of the build and of the edition of a device's Windows; `csp.identity` reads their answers."""
     return tuple(Request("Get", uri) for uri in _IDENTITY)
+
+
+def policy_queries(names: Iterable[str]) -> tuple[Request, ...]:
+    """The Gets of the values in effect of these policies, by name; `csp.policy_results` reads their answers.
+
+    From Policy/Result, because Policy/Config shows this enrolment's own values only. Raises InvalidValue for a
+    name that is no policy of the area.
+    """
+    return tuple(Request("Get", result_uri(name)) for name in sorted(set(names)))
 
 
 def confirm_installed(guid: str) -> Request:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RELEASES", "os_builds"]
+__all__ = ["RELEASES", "is_in", "os_builds"]
 
 RELEASES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -47,3 +48,33 @@ def os_builds(since: str) -> str:
         release, *revision = entry.split("+")
         builds.append(".".join([RELEASES[release], *revision]))
     return ", ".join(builds)
+
+
+_SINCE: Final = re.compile(r"(?P<release>[^+]+)(?:\+(?P<revision>[0-9]+))?")
+_NUMBERS: Final = {name: int(build.split(".")[2]) for name, build in RELEASES.items()}
+"""Windows versions by name, and their build numbers."""
+
+_ONE_SERVICING: Final = (
+    frozenset({18362, 18363}),
+    frozenset(range(19041, 19046)),
+)
+"""Builds that share their cumulative updates, and so their build revisions (UBR)."""
+
+
+def is_in(since: str, number: int, revision: int) -> bool:
+    """True if a Windows of this build and revision has what exists since `1607`, or `W11 21H2 / 2004+546 / 1909+1110`.
+
+    The entry of the newest release that is not newer than this build decides; with a `+n`, on that release
+    itself, by the build revision. Raises KeyError for a label that is no Windows version.
+    """
+    entries = [match for part in since.split(" / ") if (match := _SINCE.fullmatch(part))]
+    first = {_NUMBERS[entry["release"]]: int(entry["revision"] or 0) for entry in entries}
+    reached = [each for each in first if each <= number]
+    if not reached:
+        return False
+    nearest = max(reached)
+    return not _same_servicing(nearest, number) or revision >= first[nearest]
+
+
+def _same_servicing(one: int, other: int) -> bool:
+    return one == other or any({one, other} <= builds for builds in _ONE_SERVICING)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.errors import InvalidValue
-from csp.hresult import MEANINGS, describe, explain, format_hresult, parse_hresult
+from csp.hresult import ADVICE, MEANINGS, advise, describe, explain, format_hresult, parse_hresult
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,42 @@ def test_every_meaning_is_one_sentence_of_its_own() -> None:
         assert words[0].isupper()
         assert words.endswith(".")
         assert ". " not in words
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        (0x80240016, "Restart the device"),
+        (-2145124330, "Restart the device"),
+        (0x80070070, "disk space"),
+        (0x80073712, "RestoreHealth"),
+        (0x80072EE7, "name resolution"),
+        (0xC1900101, "drivers"),
+        (0x86000011, "edition lacks it"),
+    ],
+)
+def test_common_codes_have_advice(value: int, word: str) -> None:
+    """What to try first, for signed and unsigned numbers."""
+    assert word in (advise(value) or "")
+
+
+@pytest.mark.parametrize("value", [0, 0x8FFFFFFF])
+def test_no_advice_where_there_is_none_to_give(value: int) -> None:
+    """Neither for success nor for what nobody knows."""
+    assert advise(value) is None
+
+
+def test_every_failure_with_a_meaning_has_advice() -> None:
+    """Who is told what went wrong is told what to do, in one sentence."""
+    assert ADVICE.keys() == MEANINGS.keys() - {0}
+    for sentence in ADVICE.values():
+        assert sentence[0].isupper()
+        assert sentence.endswith(".")
+        assert ". " not in sentence
+
+
+@pytest.mark.parametrize("value", [1 << 32, -(1 << 31) - 1])
+def test_advice_is_given_for_32_bits_only(value: int) -> None:
+    """As meanings are."""
+    with pytest.raises(InvalidValue, match="32 bits"):
+        advise(value)

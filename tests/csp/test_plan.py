@@ -33,6 +33,11 @@ def replace(name: str, value: str, wire_format: str = "int") -> Request:
     return Request("Replace", policy_uri(name), format=wire_format, type="text/plain", data=value)
 
 
+def reset(name: str) -> Request:
+    """The Delete that resets a policy."""
+    return Request("Delete", policy_uri(name))
+
+
 @pytest.mark.parametrize(
     ("desired", "reported", "expected"),
     [
@@ -86,6 +91,23 @@ def replace(name: str, value: str, wire_format: str = "int") -> Request:
             Reported(unsupported=frozenset({"RequireUpdateApproval"})),
             (),
         ),
+        # one value, however the device writes it
+        (
+            Desired(policies={"RequireUpdateApproval": "1"}),
+            Reported(policies={"RequireUpdateApproval": "01"}),
+            (),
+        ),
+        # a reset, unless the policy is to have a value
+        (
+            Desired(unset=frozenset({"AllowAutoUpdate"})),
+            Reported(policies={"AllowAutoUpdate": "1"}),
+            (reset("AllowAutoUpdate"),),
+        ),
+        (
+            Desired(policies={"AllowAutoUpdate": "2"}, unset=frozenset({"AllowAutoUpdate"})),
+            Reported(policies={"AllowAutoUpdate": "2"}),
+            (),
+        ),
         # the whole order
         (
             Desired(
@@ -96,12 +118,15 @@ def replace(name: str, value: str, wire_format: str = "int") -> Request:
                     "AllowAutoUpdate": "2",
                     "ProductVersion": "Windows 11",
                 },
+                unset=frozenset({"ScheduledInstallTime", "ActiveHoursEnd"}),
             ),
             Reported(installable=frozenset({ONE, TWO})),
             (
                 replace("AllowAutoUpdate", "2"),
                 replace("ProductVersion", "Windows 11", "chr"),
                 replace("TargetReleaseVersion", "22H2", "chr"),
+                reset("ActiveHoursEnd"),
+                reset("ScheduledInstallTime"),
                 add(DEFINITIONS),
                 add(ONE),
                 add(TWO),
@@ -120,6 +145,8 @@ def test_what_cannot_be_named_is_refused() -> None:
     """Unknown policies and broken GUIDs are errors of the caller, raised before anything is sent."""
     with pytest.raises(InvalidValue):
         plan(Desired(policies={"NoSuchPolicy": "1"}), Reported())
+    with pytest.raises(InvalidValue):
+        plan(Desired(unset=frozenset({"NoSuchPolicy"})), Reported())
     with pytest.raises(InvalidGuid):
         plan(Desired(updates=frozenset({"x"})), Reported())
 
@@ -128,7 +155,13 @@ def test_what_cannot_be_named_is_refused() -> None:
 guid_sets = st.frozensets(st.sampled_from([f"{n:08x}-0000-4000-8000-000000000000" for n in range(12)]))
 names = st.sampled_from(sorted(POLICIES)[:6])
 settings = st.dictionaries(names, st.sampled_from(["0", "1", "2"]))
-desires = st.builds(Desired, updates=guid_sets, classifications=guid_sets, policies=settings)
+desires = st.builds(
+    Desired,
+    updates=guid_sets,
+    classifications=guid_sets,
+    policies=settings,
+)
+resets = st.builds(Desired, policies=settings, unset=st.frozensets(names))
 reports = st.builds(
     Reported, installable=guid_sets, approved=guid_sets, policies=settings, unsupported=st.frozensets(names)
 )
@@ -165,6 +198,18 @@ def test_carrying_a_plan_out_reaches_what_is_desired(desired: Desired, reported:
     assert desired.updates & reported.installable <= after.approved
     for name, value in desired.policies.items():
         assert name in reported.unsupported or after.policies[name] == value
+
+
+@given(resets, reports)
+def test_what_we_set_and_want_no_longer_is_reset_and_nothing_else(
+    desired: Desired, reported: Reported
+) -> None:
+    """Deletes are exactly of the names that are to go, behind all Replaces, whatever the device supports."""
+    requests = plan(desired, reported)
+    deletes = [request for request in requests if request.verb == "Delete"]
+    names = [LocURI.parse(request.loc_uri).segments[-1] for request in deletes]
+    assert names == sorted(desired.unset - desired.policies.keys())
+    assert requests[len(requests) - len(deletes) :] == tuple(deletes)
 
 
 @given(desires, reports)

@@ -16,8 +16,10 @@ from csp.policy import (
     Policy,
     Range,
     Text,
+    canonical,
     policy_uri,
     result_uri,
+    same_value,
     validate,
     validate_together,
 )
@@ -286,3 +288,49 @@ def test_values_that_go_together_pass(values: dict[str, str]) -> None:
 def test_values_that_do_not_go_together_are_named(values: dict[str, str], problems: tuple[str, ...]) -> None:
     """Each contradiction or missing partner is one sentence."""
     assert validate_together(values) == problems
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("AllowAutoUpdate", "2", "2"),
+        ("AllowAutoUpdate", " 02\r\n", "2"),
+        ("AllowAutoUpdate", "+2", "2"),
+        ("AllowAutoUpdate", "-0", "0"),
+        ("AllowAutoUpdate", "two", "two"),
+        ("AllowAutoUpdate", "2.0", "2.0"),
+        ("AllowAutoUpdate", "\u0662", "\u0662"),
+        ("AllowAutoUpdate", "9" * 5000, "9" * 5000),
+        ("AllowAutoUpdate", "", ""),
+        ("TargetReleaseVersion", " 0022 ", "0022"),
+        ("UpdateServiceUrl", "http://WSUS:8530", "http://WSUS:8530"),
+    ],
+)
+def test_one_value_has_one_form(name: str, text: str, expected: str) -> None:
+    """Numbers as numbers, texts as they are, and nothing that is no number raises."""
+    assert canonical(name, text) == expected
+    assert canonical(name, expected) == expected
+
+
+def test_values_are_compared_by_what_they_mean() -> None:
+    """`07` is 7, None is only None, and the text of a text policy counts letter by letter."""
+    assert same_value("ActiveHoursStart", "07", "7")
+    assert not same_value("ActiveHoursStart", "7", "8")
+    assert same_value("ActiveHoursStart", None, None)
+    assert not same_value("ActiveHoursStart", None, "7")
+    assert not same_value("ActiveHoursStart", "7", None)
+    assert not same_value("TargetReleaseVersion", "22H2", "22h2")
+    with pytest.raises(InvalidValue):
+        same_value("NoSuchPolicy", "1", "1")
+
+
+@policies
+def test_every_legal_value_is_canonical(policy: Policy) -> None:
+    """What IT may write is what is compared: a plan never writes a value anew because of its spelling."""
+    legal = [
+        text
+        for text in (*map(str, range(200)), "2026-11-21", "https://wsus.test")
+        if not policy.allowed.objection(text)
+    ]
+    assert legal
+    assert [canonical(policy.name, text) for text in legal] == legal

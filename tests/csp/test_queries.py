@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from csp.devdetail import DEVDETAIL_TREE
-from csp.errors import InvalidGuid
+from csp.errors import InvalidGuid, InvalidValue
 from csp.locuri import LocURI
-from csp.queries import confirm_installed, identity_queries, state_queries
+from csp.queries import confirm_installed, identity_queries, policy_queries, state_queries
 from csp.tree import Access, find_node
 from syncml.exchange import Request
 
@@ -66,3 +66,14 @@ def test_every_query_is_allowed_by_the_tree(query: Request) -> None:
     node = find_node(LocURI.parse(query.loc_uri))
     assert node is not None
     assert Access.GET in node.access
+
+
+def test_policies_are_asked_for_in_result_one_get_each() -> None:
+    """By name, each once, and where the value in effect stands."""
+    assert policy_queries(["ScheduledInstallDay", "AllowAutoUpdate", "ScheduledInstallDay"]) == (
+        Request("Get", "./Device/Vendor/MSFT/Policy/Result/Update/AllowAutoUpdate"),
+        Request("Get", "./Device/Vendor/MSFT/Policy/Result/Update/ScheduledInstallDay"),
+    )
+    assert policy_queries([]) == ()
+    with pytest.raises(InvalidValue):
+        policy_queries(["NoSuchPolicy"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from csp.releases import RELEASES, os_builds
+from csp.releases import RELEASES, is_in, os_builds
 from csp.trees import TREES
 
 
@@ -23,9 +23,36 @@ def test_since_names_builds(since: str, builds: str) -> None:
 
 
 def test_an_unknown_version_is_an_error_of_ours() -> None:
-    """A label that nobody listed does not become a description."""
+    """A label that nobody listed does not become a description, nor a verdict."""
     with pytest.raises(KeyError):
         os_builds("22H1")
+    with pytest.raises(KeyError):
+        is_in("22H1", 26100, 1)
+
+
+@pytest.mark.parametrize(
+    ("since", "number", "revision", "has"),
+    [
+        ("1607", 14393, 0, True),
+        ("1703", 14393, 9999, False),
+        ("1607", 26100, 1, True),
+        # a revision counts on the release itself
+        ("1809+1490", 17763, 1489, False),
+        ("1809+1490", 17763, 1490, True),
+        # and on releases that share their cumulative updates with it
+        ("2004+546", 19045, 545, False),
+        ("2004+546", 19045, 546, True),
+        ("W11 21H2 / 2004+546 / 1909+1110 / 1903+1110", 18363, 1109, False),
+        ("W11 21H2 / 2004+546 / 1909+1110 / 1903+1110", 18363, 1110, True),
+        # a later release has it from its beginning
+        ("21H2+3757", 22631, 0, True),
+        ("W11 21H2 / 2004+546 / 1809+1490", 17134, 9999, False),
+        ("unreleased", 26100, 9999, False),
+    ],
+)
+def test_the_nearest_earlier_release_decides(since: str, number: int, revision: int, *, has: bool) -> None:
+    """The newest release not newer than the build, and on it the revision."""
+    assert is_in(since, number, revision) is has
 
 
 def test_versions_are_in_the_order_of_their_builds() -> None:
