@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, literal, or_, select, tuple_
 
 from mdm.catalog.archive_format import ArchiveWriter
 from mdm.catalog.eula_bytes import file_of_text
-from mdm.catalog.ids import chunks
+from mdm.catalog.ids import among, chunks, rows_among
+from mdm.catalog.relations import of_kind
 from mdm.storage.statements import table_of
 from mdm.storage.tables import Category, EulaText, RevisionCategory, RevisionRelation, UpdateRevision
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection, Row, Select
 
     from mdm.catalog.archive_format import Manifest
     from mdm.catalog.signing import SigningKey
@@ -38,6 +39,12 @@ _relation = table_of(RevisionRelation)
 _revision_category = table_of(RevisionCategory)
 _category = table_of(Category)
 _text = table_of(EulaText)
+
+_needs = (
+    select(_relation.c.target_id)
+    .distinct()
+    .where(among(_relation.c.update_id), or_(of_kind("bundles"), of_kind("requires")))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +143,7 @@ def _closure(connection: Connection, update_ids: set[str]) -> set[str]:
     found = set(update_ids)
     waiting = update_ids
     while waiting:
-        named: set[str] = set()
-        for chunk in chunks(waiting):
-            named.update(
-                connection.scalars(
-                    select(_relation.c.target_id)
-                    .where(_relation.c.update_id.in_(chunk), _relation.c.kind.in_(("bundles", "requires")))
-                    .distinct()
-                )
-            )
+        named = {target_id for (target_id,) in rows_among(connection, _needs, waiting)}
         waiting = named - found
         found |= waiting
     return found
@@ -165,20 +164,34 @@ def _revisions(database: Database, ids: list[str], selection: Selection) -> Iter
             sizes.order_by(_revision.c.update_id, _revision.c.revision_number)
         ).all()
     for page in _pages(rows):
-        statement = (
-            select(
-                _revision.c.update_id,
-                _revision.c.revision_number,
-                _revision.c.upstream_url,
-                _revision.c.eula_id,
-                _revision.c.original,
-            )
-            .where(tuple_(_revision.c.update_id, _revision.c.revision_number).in_(page))
-            .order_by(_revision.c.update_id, _revision.c.revision_number)
-        )
         with database.read() as connection:
-            found: Any = connection.execute(statement).all()
-        yield from found
+            found: Any = connection.execute(_documents(page)).all()
+        wanted = set(page)
+        yield from (row for row in found if (row.update_id, row.revision_number) in wanted)
+
+
+def _documents(page: list[tuple[str, int]]) -> Select[Any]:
+    """The statement for the revisions of a page, which is a run of the order of the primary key.
+
+    Not by the pairs themselves: for `(a, b) IN (...)` SQLite reads the keys of the whole catalogue.
+    """
+    key = tuple_(_revision.c.update_id, _revision.c.revision_number)
+    return (
+        select(
+            _revision.c.update_id,
+            _revision.c.revision_number,
+            _revision.c.upstream_url,
+            _revision.c.eula_id,
+            _revision.c.original,
+        )
+        .where(
+            _revision.c.update_id.in_({update_id for update_id, _ in page}),
+            # an update may have more revisions than are in this page
+            key >= tuple_(*map(literal, page[0])),
+            key <= tuple_(*map(literal, page[-1])),
+        )
+        .order_by(_revision.c.update_id, _revision.c.revision_number)
+    )
 
 
 def _pages(rows: Iterable[tuple[str, int, int]]) -> Iterator[list[tuple[str, int]]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, delete, exists, or_, select, tuple_
 
+from mdm.approvals.versions import facts_changed
 from mdm.catalog.ids import chunks
 from mdm.catalog.listing import list_again
 from mdm.catalog.supersedence import VISIBLE_TYPES, visible
@@ -354,6 +355,8 @@ def _remove(
         for table in tables:
             connection.execute(delete(table).where(table.c.update_id.in_(chunk)))
     list_again(connection, updates)
+    if identities:
+        facts_changed(connection)
     single = [each for each in identities if each.update_id not in updates]
     for number in sorted({each.revision_number for each in single}):
         for chunk in chunks(each.update_id for each in single if each.revision_number == number):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select, update
 
+from mdm.approvals.versions import facts_changed
 from mdm.storage.statements import table_of
 from mdm.storage.tables import EulaText
 
@@ -94,6 +95,7 @@ def store_text(connection: Connection, missing: MissingText, data: bytes, text: 
         fetched_at=now,
         error=None,
     )
+    facts_changed(connection)
 
 
 def note_error(connection: Connection, missing: MissingText, error: str) -> None:

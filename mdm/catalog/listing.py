@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, select
 
-from mdm.catalog.ids import chunks
+from mdm.catalog.ids import among, chunks, rows_among
 from mdm.catalog.supersedence import older_than, superseded_since, visible
 from mdm.catalog.words import (
     CURRENT,
@@ -45,6 +45,33 @@ _revision = table_of(UpdateRevision)
 _revision_category = table_of(RevisionCategory)
 _listed = table_of(ListedUpdate)
 
+_visible = select(
+    _revision.c.update_id,
+    _revision.c.update_type,
+    _revision.c.title,
+    _revision.c.description,
+    _revision.c.kb_all,
+    _revision.c.msrc_severity,
+    _revision.c.security_bulletin,
+    _revision.c.created,
+    _revision.c.publication_state,
+    _revision.c.eula_id,
+    _revision.c.driver,
+).where(*visible(_revision), among(_revision.c.update_id))
+_of_highest = (
+    select(_revision_category.c.update_id, _revision_category.c.category_id)
+    .join(
+        _revision,
+        (_revision.c.update_id == _revision_category.c.update_id)
+        & (_revision.c.revision_number == _revision_category.c.revision_number)
+        & _revision.c.is_latest,
+    )
+    .where(among(_revision_category.c.update_id))
+)
+_rows_held = select(_listed).where(among(_listed.c.update_id))
+_dates_held = select(_listed.c.update_id, _listed.c.superseded_at).where(among(_listed.c.update_id))
+_at = select(_listed.c.position, _listed.c.update_id).where(among(_listed.c.position))
+
 
 def position_of(created: datetime | None, update_id: str) -> int:
     """Return where an update stands in the list: by its CreationDate, then by its id; without a date last."""
@@ -56,7 +83,7 @@ def list_again(connection: Connection, update_ids: Iterable[str]) -> None:
     """Bring the rows of these updates up to date: made, changed or removed as their highest revision says."""
     wanted = set(update_ids)
     rows = _rows(connection, wanted)
-    held = _held(connection, wanted)
+    held = {row.update_id: row for row in rows_among(connection, _rows_held, wanted)}
     gone = held.keys() - rows.keys()
     moved = {key for key in rows.keys() & held.keys() if held[key].position != rows[key]["position"]}
     for chunk in chunks(gone | moved):
@@ -70,9 +97,9 @@ def list_again(connection: Connection, update_ids: Iterable[str]) -> None:
 def superseded_again(connection: Connection, update_ids: Iterable[str]) -> None:
     """Bring up to date whether what these updates supersede, near or far, and they themselves, are superseded."""
     affected = older_than(connection, update_ids)
-    held = _held(connection, affected)
+    held: dict[str, datetime | None] = dict(rows_among(connection, _dates_held, affected))
     since = superseded_since(connection, held)
-    list_again(connection, {key for key, row in held.items() if row.superseded_at != since.get(key)})
+    list_again(connection, {key for key, moment in held.items() if moment != since.get(key)})
 
 
 # --- rows -----------------------------------------------------------------------------------------------
@@ -82,34 +109,9 @@ def _differs(row: Mapping[str, Any], held: Any) -> bool:
     return (row["words"], row["superseded_at"]) != (held.words, held.superseded_at)
 
 
-def _held(connection: Connection, update_ids: Iterable[str]) -> dict[str, Any]:
-    return {
-        row.update_id: row
-        for chunk in chunks(update_ids)
-        for row in connection.execute(select(_listed).where(_listed.c.update_id.in_(chunk)))
-    }
-
-
 def _rows(connection: Connection, update_ids: set[str]) -> dict[str, dict[str, Any]]:
     """What the rows of the visible ones among these updates ought to be."""
-    statement = select(
-        _revision.c.update_id,
-        _revision.c.update_type,
-        _revision.c.title,
-        _revision.c.description,
-        _revision.c.kb_all,
-        _revision.c.msrc_severity,
-        _revision.c.security_bulletin,
-        _revision.c.created,
-        _revision.c.publication_state,
-        _revision.c.eula_id,
-        _revision.c.driver,
-    ).where(*visible(_revision))
-    found = [
-        row
-        for chunk in chunks(update_ids)
-        for row in connection.execute(statement.where(_revision.c.update_id.in_(chunk)))
-    ]
+    found = list(rows_among(connection, _visible, update_ids))
     categories = _categories(connection, [row.update_id for row in found])
     since = superseded_since(connection, (row.update_id for row in found))
     rows: dict[str, dict[str, Any]] = {}
@@ -149,18 +151,9 @@ def _facets(row: Any, categories: Iterable[str], *, superseded: bool) -> Iterabl
 
 
 def _categories(connection: Connection, update_ids: Iterable[str]) -> dict[str, list[str]]:
-    statement = select(_revision_category.c.update_id, _revision_category.c.category_id).join(
-        _revision,
-        (_revision.c.update_id == _revision_category.c.update_id)
-        & (_revision.c.revision_number == _revision_category.c.revision_number)
-        & _revision.c.is_latest,
-    )
     categories: dict[str, list[str]] = {}
-    for chunk in chunks(update_ids):
-        for update_id, category_id in connection.execute(
-            statement.where(_revision_category.c.update_id.in_(chunk))
-        ):
-            categories.setdefault(update_id, []).append(category_id)
+    for update_id, category_id in rows_among(connection, _of_highest, update_ids):
+        categories.setdefault(update_id, []).append(category_id)
     return categories
 
 
@@ -181,9 +174,4 @@ def _place(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 def _taken(connection: Connection, positions: Iterable[int]) -> dict[int, str]:
     """Which updates stand at these positions."""
-    statement = select(_listed.c.position, _listed.c.update_id)
-    return {
-        row.position: row.update_id
-        for chunk in chunks(positions)
-        for row in connection.execute(statement.where(_listed.c.position.in_(chunk)))
-    }
+    return dict(rows_among(connection, _at, positions))

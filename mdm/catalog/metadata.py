@@ -1,8 +1,9 @@
 """The update document ("SusXml") as a value: one `upd:Update` in, one frozen `ParsedRevision` out.
 
 Elements are matched by namespace and local name, because prefixes vary and are declared anew on inner elements.
-ApplicabilityRules and Files are passed over while parsing: they are for the Windows agent, and a cumulative
-update's rules alone reach 47 MB; only what they say of drivers is kept. Everything else of the document is small; the original is kept by the store.
+ApplicabilityRules and Files are for the Windows agent, and a cumulative update's rules alone reach 47 MB: of any but
+a short document they are passed over while parsing. Only what they say of drivers is looked at. Everything else of
+the document is small; the original is kept by the store.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers.expat import ExpatError
 
+from mdm.catalog.short_documents import LONGEST, ShortDocuments
 from mdm.upstream.messages import UpdateIdentity, wire_guid
 from mdm.upstream.xml import GuardedExpat, XmlLimits
 
@@ -36,6 +38,7 @@ METADATA_LIMITS: Final = XmlLimits(bytes=64 * 1024 * 1024, depth=200, elements=3
 """The largest document published has 47 MB; its size is in applicability rules, many shallow elements."""
 
 _EXPAT: Final = GuardedExpat(METADATA_LIMITS)
+_SHORT: Final = ShortDocuments(METADATA_LIMITS)
 
 _UPD: Final = "{http://schemas.microsoft.com/msus/2002/12/Update}"
 _CAT: Final = "{http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/Category}"
@@ -43,7 +46,8 @@ _DRIVER: Final = (
     "{http://schemas.microsoft.com/msus/2002/12/UpdateHandlers/WindowsDriver}WindowsDriverMetaData"
 )
 # as expat names them: without ElementTree's opening brace
-_PASSED_OVER: Final = frozenset(f"{_UPD[1:]}{name}" for name in ("ApplicabilityRules", "Files"))
+_AGENTS: Final = ("ApplicabilityRules", "Files")
+_PASSED_OVER: Final = frozenset(f"{_UPD[1:]}{name}" for name in _AGENTS)
 _KEPT: Final = frozenset({_DRIVER[1:]})
 
 _UPDATE_TYPES: Final = frozenset({"Software", "Driver", "Category", "Detectoid"})
@@ -197,6 +201,38 @@ class MetadataReader:
 
     def __init__(self, limits: XmlLimits = METADATA_LIMITS) -> None:
         """Begin a document."""
+        self._limits = limits
+        self._held = b""
+        """All there is so far, as long as that is short."""
+        self._guarded: _GuardedTree | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes; raises MetadataError, here or in the end, for what cannot be read."""
+        if self._guarded is None:
+            self._held += data
+            if len(self._held) <= LONGEST:
+                return
+            self._guarded = _GuardedTree(self._limits)
+            data, self._held = self._held, b""
+        self._guarded.feed(data)
+
+    def close(self) -> ParsedRevision:
+        """Return what the document says; raises MetadataError."""
+        if self._guarded is not None:
+            return _revision_of(self._guarded.close())
+        short = _SHORT if self._limits is METADATA_LIMITS else ShortDocuments(self._limits)
+        root = short.read(self._held)
+        if root is None:
+            guarded = _GuardedTree(self._limits)
+            guarded.feed(self._held)
+            root = guarded.close()
+        return _revision_of(root)
+
+
+class _GuardedTree:
+    """Builds the tree of any document without what is for the Windows agent, and never beyond the limits."""
+
+    def __init__(self, limits: XmlLimits) -> None:
         self._tree = TreeBuilder()
         self._tags = _Tags()
         expat = _EXPAT if limits is METADATA_LIMITS else GuardedExpat(limits)
@@ -207,13 +243,11 @@ class MetadataReader:
         self._parser.CharacterDataHandler = self._tree.data
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes; raises MetadataError."""
         self._parse(data, final=False)
 
-    def close(self) -> ParsedRevision:
-        """Return what the document says; raises MetadataError."""
+    def close(self) -> Element:
         self._parse(b"", final=True)
-        return _revision_of(self._tree.close())
+        return self._tree.close()
 
     def _parse(self, data: bytes, *, final: bool) -> None:
         try:
@@ -240,8 +274,8 @@ class _Tags(dict[str, str]):
         return self[name]
 
 
-def _revision_of(root: Element | None) -> ParsedRevision:
-    if root is None or root.tag != f"{_UPD}Update":
+def _revision_of(root: Element) -> ParsedRevision:
+    if root.tag != f"{_UPD}Update":
         raise MetadataError("the document is not an Update")
     properties = _required(root, "Properties")
     texts_collection = root.find(f"{_UPD}LocalizedPropertiesCollection")
@@ -276,7 +310,7 @@ def _revision_of(root: Element | None) -> ParsedRevision:
         ),
         more_info_url=_web_url(*(each.more_info_url for each in _english_first(texts))),
         category_type=_clean(category.get("CategoryType")) if category is not None else None,
-        driver=_driver(root.findall(_DRIVER)) if update_type == "Driver" else None,
+        driver=_driver(_driver_elements(root)) if update_type == "Driver" else None,
     )
 
 
@@ -393,6 +427,12 @@ def _eula_files(collection: Element | None) -> Iterator[EulaFile]:
             language=_lower(element.get("Language")) or "all",
             geo_id=_clean(element.get("GeoId")),
         )
+
+
+def _driver_elements(root: Element) -> list[Element]:
+    """From the root, where a tree without the agent's parts has them, or from these parts."""
+    agents = (part for name in _AGENTS for part in _each(root, name))
+    return [*root.findall(_DRIVER), *(element for part in agents for element in part.iter(_DRIVER))]
 
 
 def _driver(elements: list[Element]) -> DriverInfo | None:

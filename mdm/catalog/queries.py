@@ -16,6 +16,7 @@ from sqlalchemy import and_, func, select
 from csp.errors import InvalidGuid
 from csp.guid import parse_guid
 from mdm.approvals.acceptance import eula_accepted
+from mdm.catalog.ids import among, rows_among
 from mdm.catalog.relations import of_kind
 from mdm.catalog.search import LACKED_STATES, Question, find
 from mdm.catalog.store import CLASSIFICATION
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select
+    from sqlalchemy import Connection, Row, Select
 
 __all__ = [
     "CategoryView",
@@ -88,6 +89,47 @@ _device_update = table_of(DeviceUpdate)
 _newer = _revision.alias("newer")
 _SUMMARY: Final = [each for each in _revision.c if each.name != "original"]
 """The document itself may have megabytes."""
+
+# What hangs on the updates of a page: asked often, and each time with the ids of one.
+_summaries = select(*_SUMMARY).where(among(_revision.c.update_id), _revision.c.is_latest)
+_supersedes = (
+    select(_relation.c.update_id, _relation.c.target_id)
+    .join(
+        _revision,
+        and_(
+            _revision.c.update_id == _relation.c.update_id,
+            _revision.c.revision_number == _relation.c.revision_number,
+        ),
+    )
+    .where(of_kind("supersedes"), _revision.c.is_latest, among(_relation.c.update_id))
+)
+# how a relation and the revision it is written in make something superseded: metadata notes, section 5
+_superseded_by = select(_relation.c.target_id, _newer.c.update_id).where(
+    among(_relation.c.target_id),
+    _relation.c.kind == "supersedes",
+    _newer.c.update_id == _relation.c.update_id,
+    _newer.c.revision_number == _relation.c.revision_number,
+    _newer.c.publication_state != "Expired",
+    *visible(_newer),
+)
+_superseded = select(_listed.c.update_id).where(
+    among(_listed.c.update_id), _listed.c.superseded_at.is_not(None)
+)
+_accepted = select(_eula.c.id).where(among(_eula.c.id), eula_accepted(_eula.c.id))
+_titles = select(_category.c.id, _category.c.title).where(among(_category.c.id))
+_products_of = (
+    select(_revision.c.update_id, _category.c.id, _category.c.title)
+    .join(
+        _revision_category,
+        and_(
+            _revision_category.c.update_id == _revision.c.update_id,
+            _revision_category.c.revision_number == _revision.c.revision_number,
+        ),
+    )
+    .join(_category, _category.c.id == _revision_category.c.category_id)
+    .where(_revision.c.is_latest, among(_revision.c.update_id), _category.c.category_type == PRODUCT)
+    .order_by(_category.c.title, _category.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,11 +308,7 @@ def list_updates(
         needed=needed_only,
     )
     found = find(connection, question, after=after, limit=limit)
-    rows = connection.execute(
-        select(*_SUMMARY).where(
-            _revision.c.update_id.in_([update_id for _, update_id in found]), _revision.c.is_latest
-        )
-    ).all()
+    rows = list(rows_among(connection, _summaries, (update_id for _, update_id in found)))
     views = {view.update_id: view for view in _views(connection, rows, language=language)}
     return tuple(Listed(position, views[update_id]) for position, update_id in found)
 
@@ -323,17 +361,6 @@ def _eula_facets(connection: Connection, state: EulaState) -> Iterator[str]:
         select(_eula.c.id).where(accepted if state == "accepted" else ~accepted)
     ):
         yield eula_facet(eula_id)
-
-
-def _superseding() -> tuple[ColumnElement[bool], ...]:
-    """How a relation and the revision it is written in make something superseded (metadata notes section 5)."""
-    return (
-        _relation.c.kind == "supersedes",
-        _newer.c.update_id == _relation.c.update_id,
-        _newer.c.revision_number == _relation.c.revision_number,
-        _newer.c.publication_state != "Expired",
-        *visible(_newer),
-    )
 
 
 # --- views ----------------------------------------------------------------------------------------------
@@ -398,36 +425,12 @@ def _views(connection: Connection, rows: Sequence[Row[Any]], *, language: str | 
     if not ids:
         return []
     products = _products(connection, ids)
-    supersedes = _grouped(
-        connection,
-        select(_relation.c.update_id, _relation.c.target_id)
-        .join(
-            _revision,
-            and_(
-                _revision.c.update_id == _relation.c.update_id,
-                _revision.c.revision_number == _relation.c.revision_number,
-            ),
-        )
-        .where(of_kind("supersedes"), _revision.c.is_latest, _relation.c.update_id.in_(ids)),
-    )
-    superseded_by = _grouped(
-        connection,
-        select(_relation.c.target_id, _newer.c.update_id).where(
-            _relation.c.target_id.in_(ids), *_superseding()
-        ),
-    )
-    classifications = _titles(connection, {row.classification_id for row in rows})
+    supersedes = _grouped(connection, _supersedes, ids)
+    superseded_by = _grouped(connection, _superseded_by, ids)
+    classifications = _references(connection, {row.classification_id for row in rows})
     eulas = {row.eula_id for row in rows if row.eula_id is not None}
-    accepted = set(
-        connection.scalars(select(_eula.c.id).where(_eula.c.id.in_(eulas), eula_accepted(_eula.c.id)))
-    )
-    superseded = set(
-        connection.scalars(
-            select(_listed.c.update_id).where(
-                _listed.c.update_id.in_(ids), _listed.c.superseded_at.is_not(None)
-            )
-        )
-    )
+    accepted = {eula_id for (eula_id,) in rows_among(connection, _accepted, eulas)}
+    superseded = {update_id for (update_id,) in rows_among(connection, _superseded, ids)}
     texts = _texts_in(connection, rows, language)
     return [
         UpdateView(
@@ -485,35 +488,20 @@ def _texts_in(connection: Connection, rows: Sequence[Row[Any]], language: str | 
 
 
 def _products(connection: Connection, ids: Sequence[str]) -> dict[str, list[Reference]]:
-    rows = connection.execute(
-        select(_revision.c.update_id, _category.c.id, _category.c.title)
-        .join(
-            _revision_category,
-            and_(
-                _revision_category.c.update_id == _revision.c.update_id,
-                _revision_category.c.revision_number == _revision.c.revision_number,
-            ),
-        )
-        .join(_category, _category.c.id == _revision_category.c.category_id)
-        .where(_revision.c.is_latest, _revision.c.update_id.in_(ids), _category.c.category_type == PRODUCT)
-        .order_by(_category.c.title, _category.c.id)
-    )
     products: dict[str, list[Reference]] = {}
-    for update_id, category_id, title in rows:
+    for update_id, category_id, title in rows_among(connection, _products_of, ids):
         products.setdefault(update_id, []).append(Reference(category_id, title))
     return products
 
 
-def _titles(connection: Connection, ids: Iterable[str | None]) -> dict[str | None, Reference]:
-    rows = connection.execute(
-        select(_category.c.id, _category.c.title).where(_category.c.id.in_([each for each in ids if each]))
-    )
+def _references(connection: Connection, ids: Iterable[str | None]) -> dict[str | None, Reference]:
+    rows = rows_among(connection, _titles, (each for each in ids if each))
     return {category_id: Reference(category_id, title) for category_id, title in rows}
 
 
-def _grouped(connection: Connection, statement: Select[Any]) -> dict[str, list[str]]:
+def _grouped(connection: Connection, statement: Select[Any], ids: Sequence[str]) -> dict[str, list[str]]:
     groups: dict[str, set[str]] = {}
-    for key, value in connection.execute(statement):
+    for key, value in rows_among(connection, statement, ids):
         groups.setdefault(key, set()).add(value)
     return {key: sorted(values) for key, values in groups.items()}
 

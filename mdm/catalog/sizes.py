@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import bindparam, select, update
 
-from mdm.catalog.ids import chunks
+from mdm.catalog.ids import among, rows_among
 from mdm.catalog.relations import of_kind
 from mdm.storage.statements import table_of
 from mdm.storage.tables import RevisionRelation, UpdateRevision
@@ -26,6 +26,25 @@ _Key: TypeAlias = "tuple[str, int]"
 
 _revision = table_of(UpdateRevision)
 _relation = table_of(RevisionRelation)
+
+_parts = select(
+    _relation.c.update_id,
+    _relation.c.revision_number,
+    _relation.c.clause,
+    _relation.c.target_id,
+    _relation.c.target_revision,
+).where(of_kind("bundles"), among(_relation.c.update_id))
+_holders = (
+    select(_relation.c.update_id)
+    .distinct()
+    .where(_relation.c.kind == "bundles", among(_relation.c.target_id))
+)
+_stored = select(
+    _revision.c.update_id,
+    _revision.c.revision_number,
+    _revision.c.max_download_size,
+    _revision.c.download_size,
+).where(among(_revision.c.update_id))
 
 
 def refresh_sizes(connection: Connection, update_ids: Iterable[str]) -> None:
@@ -78,38 +97,17 @@ def _bundles_around(connection: Connection, update_ids: set[str]) -> dict[_Key, 
     found: dict[_Key, dict[int, list[_Key]]] = {}
     seen: set[str] = set()
     waiting = set(update_ids)
-    own = select(
-        _relation.c.update_id,
-        _relation.c.revision_number,
-        _relation.c.clause,
-        _relation.c.target_id,
-        _relation.c.target_revision,
-    ).where(of_kind("bundles"))
-    holders = select(_relation.c.update_id).distinct().where(_relation.c.kind == "bundles")
     while waiting:
         seen |= waiting
-        above: set[str] = set()
-        for chunk in chunks(waiting):
-            rows = connection.execute(own.where(_relation.c.update_id.in_(chunk)))
-            for update_id, number, clause, target_id, target_number in rows:
-                clauses = found.setdefault((update_id, number), {})
-                clauses.setdefault(clause, []).append((target_id, target_number or 0))
-            above.update(connection.scalars(holders.where(_relation.c.target_id.in_(chunk))))
-        waiting = above - seen
+        for update_id, number, clause, target_id, target_number in rows_among(connection, _parts, waiting):
+            clauses = found.setdefault((update_id, number), {})
+            clauses.setdefault(clause, []).append((target_id, target_number or 0))
+        waiting = {holder for (holder,) in rows_among(connection, _holders, waiting)} - seen
     return {key: list(clauses.values()) for key, clauses in found.items()}
 
 
 def _sizes(connection: Connection, update_ids: set[str]) -> dict[_Key, tuple[int | None, int | None]]:
-    statement = select(
-        _revision.c.update_id,
-        _revision.c.revision_number,
-        _revision.c.max_download_size,
-        _revision.c.download_size,
-    )
     return {
         (update_id, number): (declared, size)
-        for chunk in chunks(update_ids)
-        for update_id, number, declared, size in connection.execute(
-            statement.where(_revision.c.update_id.in_(chunk))
-        )
+        for update_id, number, declared, size in rows_among(connection, _stored, update_ids)
     }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, select
 
-from mdm.catalog.ids import chunks
+from mdm.catalog.ids import among, rows_among
 from mdm.catalog.relations import of_kind
 from mdm.storage.statements import table_of
 from mdm.storage.tables import RevisionRelation, UpdateRevision
@@ -21,15 +21,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Connection
 
-__all__ = ["VISIBLE_TYPES", "Chain", "chain_of", "older_than", "superseded_since", "visible"]
+__all__ = ["VISIBLE_TYPES", "Chain", "chain_of", "older_than", "superseded_since", "superseding", "visible"]
 
 VISIBLE_TYPES: Final = ("Software", "Driver")
 """The UpdateTypes an administrator sees; the others are the catalogue's own machinery."""
 
 _revision = table_of(UpdateRevision)
 _relation = table_of(RevisionRelation)
+
+_of_highest = and_(
+    _revision.c.update_id == _relation.c.update_id,
+    _revision.c.revision_number == _relation.c.revision_number,
+    _revision.c.is_latest,
+)
+_older_edges = (
+    select(_relation.c.target_id)
+    .distinct()
+    .join(_revision, _of_highest)
+    .where(of_kind("supersedes"), among(_relation.c.update_id))
+)
+_newer_columns = (
+    select(
+        _relation.c.update_id,
+        _relation.c.target_id,
+        _revision.c.created,
+        _revision.c.fetched_at,
+        _revision.c.publication_state,
+        _revision.c.explicitly_deployable,
+        _revision.c.update_type,
+    )
+    .join(_revision, _of_highest)
+    .where(_relation.c.kind == "supersedes", among(_relation.c.target_id))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +90,12 @@ def visible(revision: Any) -> tuple[ColumnElement[bool], ...]:
 def chain_of(connection: Connection, update_id: str) -> Chain:
     """Return everything an update supersedes and is superseded by."""
     older = older_than(connection, [update_id])
-    newer = {edge.newer for edge in _newer_edges(connection, {update_id}) if edge.counts}
-    return Chain(tuple(sorted(older - {update_id})), tuple(sorted(newer - {update_id})))
+    return Chain(tuple(sorted(older - {update_id})), tuple(sorted(superseding(connection, update_id))))
+
+
+def superseding(connection: Connection, update_id: str) -> set[str]:
+    """Return the published, visible updates that supersede an update, directly or through others."""
+    return {edge.newer for edge in _newer_edges(connection, {update_id}) if edge.counts} - {update_id}
 
 
 def older_than(connection: Connection, update_ids: Iterable[str]) -> set[str]:
@@ -74,9 +103,7 @@ def older_than(connection: Connection, update_ids: Iterable[str]) -> set[str]:
     found = set(update_ids)
     waiting = found
     while waiting:
-        named: set[str] = set()
-        for chunk in chunks(waiting):
-            named.update(connection.scalars(_edges(_relation.c.target_id, _relation.c.update_id, chunk)))
+        named = {older for (older,) in rows_among(connection, _older_edges, waiting)}
         waiting = named - found
         found |= waiting
     return found
@@ -117,47 +144,14 @@ def _newer_edges(connection: Connection, update_ids: set[str]) -> list[_Edge]:
     edges: list[_Edge] = []
     found = set(update_ids)
     waiting = found
-    statement = _edge_columns(
-        _revision.c.created,
-        _revision.c.fetched_at,
-        _revision.c.publication_state,
-        _revision.c.explicitly_deployable,
-        _revision.c.update_type,
-    )
     while waiting:
         named: set[str] = set()
-        for chunk in chunks(waiting):
-            for row in connection.execute(statement.where(_relation.c.target_id.in_(chunk))):
-                counts = (
-                    row.publication_state != "Expired"
-                    and row.explicitly_deployable
-                    and row.update_type in VISIBLE_TYPES
-                )
-                moment = row.created or row.fetched_at
-                edges.append(_Edge(row.update_id, row.target_id, moment, counts))
-                named.add(row.update_id)
+        for newer, older, created, fetched_at, state, deployable, update_type in rows_among(
+            connection, _newer_columns, waiting
+        ):
+            counts = state != "Expired" and deployable and update_type in VISIBLE_TYPES
+            edges.append(_Edge(newer, older, created or fetched_at, counts))
+            named.add(newer)
         waiting = named - found
         found |= waiting
     return edges
-
-
-def _edge_columns(*more: ColumnElement[Any]) -> Select[Any]:
-    return (
-        select(_relation.c.update_id, _relation.c.target_id, *more)
-        .join(_revision, _of_highest())
-        .where(_relation.c.kind == "supersedes")
-    )
-
-
-def _edges(column: ColumnElement[str], where: ColumnElement[str], ids: list[str]) -> Select[str]:
-    return (
-        select(column).distinct().join(_revision, _of_highest()).where(of_kind("supersedes"), where.in_(ids))
-    )
-
-
-def _of_highest() -> ColumnElement[bool]:
-    return and_(
-        _revision.c.update_id == _relation.c.update_id,
-        _revision.c.revision_number == _relation.c.revision_number,
-        _revision.c.is_latest,
-    )

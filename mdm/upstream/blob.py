@@ -2,8 +2,9 @@
 
 XmlUpdateBlobCompressed is a Microsoft cabinet with one LZX folder and one member `blob` in UTF-16LE, without
 a byte order mark and without an XML declaration (MS-WSUSSS 2.2.4.3, and what a WSUS of 2025 sends). Decoding
-is libmspack's; other compressions it knows are read as well. It decodes into a file, of which no more than a
-piece is in memory at a time: the longest document published fills 94 MB there.
+is libmspack's; other compressions it knows are read as well. It decodes into files only. An ordinary document
+goes into one that is nothing but memory, because making and removing a real one costs as much as decoding; of a
+long one no more than a piece is in memory at a time: the longest document published fills 94 MB.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
+import os
 import struct
 import tempfile
 from pathlib import Path
@@ -40,6 +42,10 @@ _FILE: Final = struct.Struct(f"<IIHHHH{len(_MEMBER) + 1}s")
 _MARK: Final = "\ufeff"
 _PIECE: Final = 256 * 1024
 """Bytes of UTF-16, or characters, in a piece."""
+_SHORT: Final = 1024 * 1024
+"""Bytes of UTF-16 up to which a document is decoded in memory."""
+_DESCRIPTORS: Final = Path("/proc/self/fd")
+"""Where a file that has no name has a path; a system without this decodes on disk."""
 
 
 class BlobReader:
@@ -52,6 +58,8 @@ class BlobReader:
         """`max_bytes` bounds a decoded cabinet."""
         self._max_bytes = max_bytes
         self._scratch = tempfile.TemporaryDirectory(prefix="csp-bridge-blobs-")
+        self._long = Path(self._scratch.name, "long")
+        self._memory = _Memory(Path(self._scratch.name, "short")) if _DESCRIPTORS.is_dir() else None
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -59,6 +67,8 @@ class BlobReader:
 
     def __exit__(self, *_error: object) -> None:
         """Remove the directory."""
+        if self._memory is not None:
+            self._memory.close()
         self._scratch.cleanup()
 
     def document_of(self, record: UpdateRecord) -> Iterator[bytes]:
@@ -84,30 +94,58 @@ class BlobReader:
         Raises BlobError. The size the cabinet declares is checked before anything is decompressed, and the
         decompressor is bounded as well, because a declaration may lie.
         """
-        decoded = self._decode(cabinet)
-        decoder = codecs.getincrementaldecoder("utf-16-le")()
-        with decoded.open("rb") as file:
-            # removed and not written over: a disk would have to write what is cut off, for every document
-            decoded.unlink()
-            before = _MARK
-            try:
-                while data := file.read(_PIECE):
-                    text, before = decoder.decode(data).removeprefix(before), ""
-                    yield text.encode()
-                decoder.decode(b"", final=True)
-            except UnicodeDecodeError as problem:
-                raise BlobError("the cabinet's member is not UTF-16LE text") from problem
-
-    def _decode(self, cabinet: bytes) -> Path:
         size = _declared_size(cabinet)
         if size > self._max_bytes:
             raise BlobError(f"the cabinet declares {size} bytes, more than {self._max_bytes}")
+        decoder = codecs.getincrementaldecoder("utf-16-le")()
+        before = _MARK
         try:
-            # "raw": the library need not ask whether `blob` is a harmless path
-            archive = CabArchive.from_bytes(cabinet)
-            return Path(archive.extract_raw(_MEMBER, self._scratch.name, max_size=self._max_bytes))
-        except MspackError as problem:
-            raise BlobError(f"the cabinet cannot be decoded: {problem}") from problem
+            for data in self._decoded(cabinet, size):
+                text, before = decoder.decode(data).removeprefix(before), ""
+                yield text.encode()
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as problem:
+            raise BlobError("the cabinet's member is not UTF-16LE text") from problem
+
+    def _decoded(self, cabinet: bytes, size: int) -> Iterator[bytes]:
+        if size <= _SHORT and self._memory is not None:
+            _extract(cabinet, self._memory.directory, max(size, 1))
+            yield self._memory.read(size)
+            return
+        decoded = _extract(cabinet, self._long, self._max_bytes)
+        with decoded.open("rb") as file:
+            # removed and not written over: a disk would have to write what is cut off, for every document
+            decoded.unlink()
+            while data := file.read(_PIECE):
+                yield data
+
+
+class _Memory:
+    """A directory whose member `blob` is a file in memory; the library knows no other way to be told where to."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._file = os.memfd_create("csp-bridge-blob", os.MFD_CLOEXEC)
+        directory.mkdir()
+        (directory / _MEMBER).symlink_to(_DESCRIPTORS / str(self._file))
+
+    def read(self, size: int) -> bytes:
+        """The first so many bytes of the file."""
+        return os.pread(self._file, size, 0)
+
+    def close(self) -> None:
+        """Free the memory."""
+        os.close(self._file)
+
+
+def _extract(cabinet: bytes, directory: Path, max_bytes: int) -> Path:
+    """Decode the member into a directory; raises BlobError."""
+    try:
+        # "raw": the library need not ask whether `blob` is a harmless path
+        archive = CabArchive.from_bytes(cabinet)
+        return Path(archive.extract_raw(_MEMBER, str(directory), max_size=max_bytes))
+    except MspackError as problem:
+        raise BlobError(f"the cabinet cannot be decoded: {problem}") from problem
 
 
 def _declared_size(cabinet: bytes) -> int:

@@ -1,6 +1,7 @@
 """A sync is killed again and again: in the end the store is the same as if nothing had happened.
 
-BRIDGE_TEST_SYNC_KILLS=50x25000 kills fifty times a sync of 25,000 revisions; the default is small.
+BRIDGE_TEST_SYNC_KILLS=50x25000 kills fifty times a sync of 25,000 revisions; the default is small. Each of them is
+a SIGKILL that met a sync under way: a life that ended before its own is not counted, and another one is begun.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import signal
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
@@ -59,6 +61,10 @@ STORE: Final = (
 OF_THE_MOMENT: Final = {"fetched_at", "first_seen_at", "kept_at", "anchor"}
 """Columns that say when, and so differ between two syncs of the same."""
 POLL: Final = 0.01
+LONGEST_DELAY: Final = min(300, REVISIONS // 8)
+"""Milliseconds between the moment that is waited for and the kill: a hundred batches or so have their chance."""
+LIVES: Final = 3 * KILLS
+"""Enough for every kill, if no more than two of three lives end before theirs."""
 IN_FLIGHT: Final = 6
 """Batches that a kill may cost: fetched, or being fetched, and not stored."""
 
@@ -92,21 +98,24 @@ def sync(pipe: Connection, upstream_url: str, data_dir: Path) -> None:
 def live(upstream_url: str, data_dir: Path, until: tuple[int, float] | None = None) -> str | None:
     """Sync in another process and return how the run ended.
 
-    `until` so many revisions are stored, and so many seconds longer; then it is killed, and None is returned.
+    `until` so many revisions are stored, and so many seconds longer; then it is killed, and None is returned if
+    that ended it.
     """
     ours, theirs = _processes.Pipe(duplex=False)
     process = _processes.Process(target=sync, args=(theirs, upstream_url, data_dir))
     process.start()
     theirs.close()
     assert ours.recv() == "begun"
-    state: str | None = None
-    if until is None or _ends_before(ours, data_dir, *until):
-        state = ours.recv()
-    else:
+    if until is not None and not _ends_before(ours, data_dir, *until):
         process.kill()
     process.join()
-    ours.close()
-    return state
+    try:
+        return str(ours.recv())
+    except EOFError:
+        assert process.exitcode == -signal.SIGKILL
+        return None
+    finally:
+        ours.close()
 
 
 def _ends_before(pipe: Connection, data_dir: Path, stored: int, seconds: float) -> bool:
@@ -135,12 +144,34 @@ def test_a_sync_that_is_killed_ends_with_the_same_store(tmp_path: Path) -> None:
         expected = store_of(undisturbed)
         total = expected["update_revision"][0]
         assert total > 0.9 * REVISIONS
-        moments = sorted(DICE.number(f"moment/{number}", 0, total) for number in range(KILLS))
-        delays = [DICE.number(f"delay/{number}", 0, 300) / 1000 for number in range(KILLS)]
-        lives = [live(upstream.url, killed, until) for until in zip(moments, delays, strict=True)]
-        assert lives.count(None) > KILLS / 2, "most lives ended before they were taken"
+        lives, left = kill(upstream.url, killed, total)
+        assert lives.count(None) == KILLS
+        assert all(state in {None, "succeeded"} for state in lives)
+        assert sum(each > 0 for each in left) > KILLS / 2, (
+            "most kills met a sync that had nothing left to store"
+        )
         assert live(upstream.url, killed) == "succeeded"
         again = upstream.calls("GetUpdateData") - fetches
     assert expected["pending_list"] == expected["queued_revision"]
     assert store_of(killed) == expected
-    assert again <= fetches + KILLS * IN_FLIGHT
+    assert again <= fetches + len(lives) * IN_FLIGHT
+
+
+def kill(upstream_url: str, data_dir: Path, total: int) -> tuple[list[str | None], list[int]]:
+    """Kill syncs as often as is wanted; return how each life ended, and how much each kill left to be stored.
+
+    The moments are spread over the first four fifths of the work. Where all of it is done nevertheless, what is
+    killed is a sync that looks for something new, as soon as it has begun.
+    """
+    moments = iter(sorted(DICE.number(f"moment/{number}", 0, total * 4 // 5) for number in range(KILLS)))
+    lives: list[str | None] = []
+    left: list[int] = []
+    moment = next(moments)
+    while lives.count(None) < KILLS and len(lives) < LIVES:
+        delay = DICE.number(f"delay/{len(lives)}", 0, LONGEST_DELAY) / 1000
+        done = stored_in(data_dir) == total
+        lives.append(live(upstream_url, data_dir, (0, POLL) if done else (moment, delay)))
+        if lives[-1] is None:
+            left.append(total - stored_in(data_dir))
+            moment = next(moments, total)
+    return lives, left

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Engine, event, insert, select, update
 from sqlmodel import SQLModel
 
 from mdm.audit import Origin
@@ -393,6 +393,34 @@ def test_documents_are_read_some_megabytes_at_a_time(
         data, exported = export(filled, now)
         assert ids(data) == ids(whole)
         assert exported.manifest.counts["revisions"] == 9
+
+
+def test_a_catalogue_of_any_size_is_read_by_its_keys(
+    filled: Database, document: Callable[..., str], now: datetime
+) -> None:
+    """Once each way: no page and no level of the closure reads what it does not need to."""
+    members = [f"{number:08x}-0000-4000-8000-00000000000a" for number in range(500)]
+    store(
+        filled, now, *(document(each, categories=(SECURITY, PRODUCT), requires=(NEEDED,)) for each in members)
+    )
+    plans: dict[str, str] = {}
+
+    def explain(_connection: Any, cursor: Any, words: str, parameters: Any, *_more: Any) -> None:
+        plan = cursor.connection.cursor()
+        plan.execute(f"EXPLAIN QUERY PLAN {words}", parameters)
+        plans[words] = " ".join(row[3] for row in plan.fetchall())
+
+    event.listen(Engine, "before_cursor_execute", explain)
+    try:
+        data, _ = export(filled, now, products=(PRODUCT,))
+    finally:
+        event.remove(Engine, "before_cursor_execute", explain)
+    assert {each for each, _ in ids(data)} > set(members)
+    by_update = [plan for words, plan in plans.items() if "update_id IN" in words]
+    assert len(by_update) >= 3
+    for plan in by_update:
+        assert "(update_id=?" in plan
+        assert "SCAN" not in plan
 
 
 def test_an_empty_catalogue_makes_an_archive(site: Database, now: datetime) -> None:

@@ -18,9 +18,12 @@ from mdm.catalog.metadata import (
     EulaFile,
     LocalizedText,
     MetadataError,
+    MetadataReader,
+    ParsedRevision,
     Relation,
     parse_metadata,
 )
+from mdm.lab.bulk import BulkCatalogue
 from mdm.upstream.messages import UpdateIdentity
 
 if TYPE_CHECKING:
@@ -291,9 +294,37 @@ def test_a_large_rule_set_costs_no_tree(document: Callable[..., str]) -> None:
 
 @given(st.text(max_size=40), st.integers(0, len(FULL)))
 def test_a_damaged_document_is_an_error_or_a_revision(noise: str, at: int) -> None:
-    """Nothing but MetadataError leaves the parser."""
+    """Nothing but MetadataError leaves the parsers, and both say the same."""
+    damaged = FULL[:at] + noise + FULL[at + len(noise) :]
+    assert parsed_or_none(damaged) == parsed_or_none(damaged + COMMENT)
+
+
+COMMENT = "<!-- what has a comment is left to the guarded parser -->"
+
+
+def parsed_or_none(document: str) -> ParsedRevision | None:
+    """What a document says; None if it cannot be used."""
     with contextlib.suppress(MetadataError):
-        parse_metadata(FULL[:at] + noise + FULL[at + len(noise) :])
+        return parse_metadata(document)
+    return None
+
+
+def test_both_parsers_read_the_same() -> None:
+    """Short documents are read by another parser than the rest: of a whole catalogue it makes no difference."""
+    catalogue = BulkCatalogue(seed=7, size=300)
+    documents = [catalogue.document(index).xml for index in range(300)]
+    short = [parse_metadata(each) for each in [FULL, *documents]]
+    assert short == [parse_metadata(each + COMMENT) for each in [FULL, *documents]]
+    assert {each.update_type for each in short} == {"Detectoid", "Driver", "Software"}
+
+
+def test_a_document_may_come_in_pieces_of_any_size() -> None:
+    """A document that turns out not to be short is read from its beginning."""
+    padded = FULL.replace("</upd:Files>", f"{' ' * 70_000}</upd:Files>").encode()
+    reader = MetadataReader()
+    for at in range(0, len(padded), 1000):
+        reader.feed(padded[at : at + 1000])
+    assert reader.close() == parse_metadata(FULL)
 
 
 # --- drivers and languages ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import struct
 import tempfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,9 +17,6 @@ from mdm.lab.cabinet import pack_blob, pack_member
 from mdm.upstream.blob import MAX_BLOB_BYTES, BlobReader
 from mdm.upstream.errors import BlobError
 from mdm.upstream.messages import UpdateIdentity, UpdateRecord
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 IDENTITY = UpdateIdentity("dd78b8a1-0b20-45c1-add6-4da72e9364cf", 202)
 TEXT = '<upd:Update title="Ünïcode €"/>'
@@ -193,6 +190,26 @@ def test_documents_are_decoded_one_after_the_other() -> None:
         with pytest.raises(BlobError):
             list(blobs.decode_cabinet(pack_blob(TEXT)[:-3]))
         assert b"".join(begun).decode() == TEXT
+
+
+@pytest.mark.parametrize("length", [0, 1, 524_288, 524_289])
+def test_short_and_long_documents_are_the_same_on_disk_and_in_memory(
+    length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to a mebibyte is decoded in memory where the system can, and everything on disk where it cannot."""
+    text = "é" * length
+    assert decode_cabinet(pack_blob(text)) == text
+    monkeypatch.setattr("mdm.upstream.blob._DESCRIPTORS", tmp_path / "absent")
+    assert decode_cabinet(pack_blob(text)) == text
+
+
+def test_a_reader_leaves_no_descriptor_behind() -> None:
+    """A sync makes a reader for every answer."""
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+    for _ in range(3):
+        assert decode_cabinet(pack_blob(TEXT)) == TEXT
+    assert len(list(descriptors.iterdir())) == before
 
 
 def test_nothing_is_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
