@@ -61,6 +61,7 @@ def build_app(
         secrets=box,
         clock=clock,
         wake_sync=syncs.wake,
+        wake_rules=rules.wake,
     )
 
     @asynccontextmanager
@@ -85,7 +86,7 @@ def build_app(
     )
     app = Starlette(
         routes=[
-            omadm_route(checkin),
+            omadm_route(checkin, clock=clock),
             *operation_routes(OPERATIONS, services),
             *health_routes(database, upstream_configured=settings.upstream_url is not None),
             *problem_routes(),

@@ -22,6 +22,9 @@ from syncml.errors import LimitExceeded, RemoteProtocolError
 from syncml.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from starlette.requests import Request
 
     from mdm.checkin.service import CheckIn
@@ -33,7 +36,7 @@ MEDIA_TYPE: Final = "application/vnd.syncml.dm+xml"
 _log: Final = structlog.get_logger("mdm.checkin")
 
 
-def omadm_route(checkin: CheckIn, path: str = "/omadm") -> Route:
+def omadm_route(checkin: CheckIn, path: str = "/omadm", *, clock: Callable[[], datetime] = utc_now) -> Route:
     """The route of the device endpoint; any query (`?mode=Maintenance&Platform=WoA`) is accepted.
 
     Answers 200 with SyncML, 400 for what is no SyncML message, 413 above the size limit, 415 for another
@@ -53,7 +56,7 @@ def omadm_route(checkin: CheckIn, path: str = "/omadm") -> Route:
                 remote_addr=request.client.host if request.client else "",
                 mac=request.headers.get(MAC_HEADER),
             )
-            reply = await to_thread.run_sync(checkin.handle, delivery, utc_now())
+            reply = await to_thread.run_sync(checkin.handle, delivery, clock())
         except LimitExceeded as error:
             return _refusal(request, 413, error.detail)
         except RemoteProtocolError as error:

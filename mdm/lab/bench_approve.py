@@ -82,17 +82,13 @@ def run(database: Database, devices: int) -> list[Figure]:
     changed: list[float] = []
     made = 0
     for number in range(_TIMES):
-        approval_id: list[str] = []
-
-        def make(group: str = (ALL_DEVICES, FLEET)[number % 2], made: list[str] = approval_id) -> None:
-            made.append(_approve(database, group, now))
-
-        approve.append(_timed(make))
+        approval = _Approval(database, (ALL_DEVICES, FLEET)[number % 2], now)
+        approve.append(_timed(approval.make))
         if number == 0:
             made = _count_rows(database) - before
         if number == _TIMES - 1:
             changed = [_plan(database, pk, now) for pk in _some(devices, _CHANGED)]
-        revoke.append(_timed(lambda made=approval_id: _revoke(database, made[0], now)))
+        revoke.append(_timed(approval.revoke))
     same = [_look_again(database, pk, now) for pk in _some(devices, _CHANGED)]
     return [
         _figure("approving a classification, to the commit", "ms", [wall for wall, _ in approve]),
@@ -194,21 +190,29 @@ def _count_rows(database: Database) -> int:
         return sum(connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables)
 
 
-def _approve(database: Database, group_id: str, now: datetime) -> str:
-    with database.write() as connection:
-        return create_approval(
-            connection,
-            _ORIGIN,
-            target_type="classification",
-            target_id=SECURITY_UPDATES,
-            group_ids=[group_id],
-            now=now,
-        ).id
+@dataclass(slots=True)
+class _Approval:
+    """A classification for a group."""
 
+    database: Database
+    group_id: str
+    now: datetime
+    id: str = ""
 
-def _revoke(database: Database, approval_id: str, now: datetime) -> None:
-    with database.write() as connection:
-        revoke_approval(connection, _ORIGIN, approval_id, now=now)
+    def make(self) -> None:
+        with self.database.write() as connection:
+            self.id = create_approval(
+                connection,
+                _ORIGIN,
+                target_type="classification",
+                target_id=SECURITY_UPDATES,
+                group_ids=[self.group_id],
+                now=self.now,
+            ).id
+
+    def revoke(self) -> None:
+        with self.database.write() as connection:
+            revoke_approval(connection, _ORIGIN, self.id, now=self.now)
 
 
 def _plan(database: Database, pk: int, now: datetime) -> float:

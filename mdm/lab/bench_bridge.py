@@ -144,6 +144,7 @@ def bench_bridge(data_dir: Path) -> Iterator[BenchBridge]:
     if any(data_dir.iterdir()):
         raise CommandError(f"{data_dir} is not empty; a measurement begins with nothing.")
     database = Database(f"sqlite:///{data_dir / 'bridge.sqlite3'}")
+    threshold = gc.get_threshold()
     try:
         database.migrate()
         with asyncio.Runner() as runner:
@@ -151,5 +152,6 @@ def bench_bridge(data_dir: Path) -> Iterator[BenchBridge]:
             settle_heap()
             yield bridge
     finally:
+        gc.set_threshold(*threshold)
         gc.unfreeze()
         database.close()

@@ -29,6 +29,7 @@ from mdm.lab.dice import Dice
 from mdm.lab.enrol import BridgeApi, enrol
 from mdm.lab.fleet import stopping_on_signals
 from mdm.lab.generate import build_catalogue
+from mdm.lab.month import play_month
 from mdm.lab.muster import http_client, make_device
 from mdm.lab.offers import offers_for
 from mdm.lab.polling import Polling, poll, session_line
@@ -38,6 +39,7 @@ from mdm.lab.tables import render_table
 from mdm.lab.upstream import UpstreamServer
 from mdm.lab.versions import Build
 from mdm.lab.windows import QUICK, TYPICAL, Habits
+from mdm.log import configure_logging
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from mdm.lab.device import SessionReport, VirtualDevice
     from mdm.lab.story import StepResult
 
-__all__ = ["DemoOptions", "add_parser", "run_demo"]
+__all__ = ["DemoOptions", "add_parser", "run_demo", "run_month"]
 
 _PORT: Final = 8480
 _LAST_PORT: Final = 65535
@@ -127,6 +129,20 @@ def run_demo(
             guard = nullcontext() if stop else stopping_on_signals(crew.stop)
             with guard:
                 _stay_up(cast, tokens[0], say, crew.stop)
+    return results
+
+
+def run_month(options: DemoOptions, *, say: Callable[[str], object] = print) -> list[StepResult]:
+    """Play a month of updates in virtual time and end; the bridge's log is a file in the directory.
+
+    Raises CommandError if the data directory is not empty.
+    """
+    with ExitStack() as stack:
+        directory = _directory(options, stack)
+        stack.callback(configure_logging, "auto", "warning", sys.stderr)
+        configure_logging("json", "info", stack.enter_context((directory / "bridge.log").open("w")))
+        results = play_month(directory, say=say, seed=options.seed)
+        _summary(results, say)
     return results
 
 
@@ -297,6 +313,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--once", action="store_true", help="end after the story; exit with 1 if a step did not hold"
     )
+    parser.add_argument(
+        "--month",
+        action="store_true",
+        help="play a month in virtual time instead: Patch Tuesday, a bad update, a rollout that halts, a rollback",
+    )
     parser.add_argument("--port", type=int, help=f"of the bridge (default {_PORT}, with --once a free one)")
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="an empty directory, kept (default: a temporary one)"
@@ -309,7 +330,7 @@ def _run(args: argparse.Namespace) -> int:
     options = DemoOptions(once=args.once, port=args.port, data_dir=args.data_dir, seed=args.seed)
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        results = run_demo(options, say=_line)
+        results = run_month(options, say=_line) if args.month else run_demo(options, say=_line)
     except KeyboardInterrupt:
         raise CommandError("stopped before the end of the story", exit_code=EXIT_FAILED) from None
     finally:

@@ -39,13 +39,14 @@ def root(windows: Windows, build: Build, facts: Mapping[tuple[str, ...], str], p
             assert isinstance(below, dict), segments  # noqa: S101 - facts are leaves, none below another
             branch = below
         branch[segments[-1]] = Leaf(value)
-    policies = windows.state.policies
-    config: Branch = {name: Leaf(value, POLICIES[name].format) for name, value in policies.items()}
-    result: Branch = {
-        name: Leaf(policies.get(name, policy.default or ""), policy.format)
-        for name, policy in POLICIES.items()
-        if (name in policies or policy.default is not None) and build.has(policy.since)
+    config: Branch = {
+        name: Leaf(value, POLICIES[name].format) for name, value in windows.state.policies.items()
     }
+    result: Branch = {}
+    for name, policy in POLICIES.items():
+        effective = windows.policy(name) or policy.default
+        if effective is not None and build.has(policy.since):
+            result[name] = Leaf(effective, policy.format)
     tree["Vendor"] = {
         "MSFT": {
             "DMClient": {
@@ -69,7 +70,7 @@ def _update(windows: Windows, build: Build) -> Branch:
     def revision(number: int) -> Branch:
         return {"RevisionNumber": _int(number)} if build.reports_revisions else {}
 
-    deferred = state.policies.get("DeferFeatureUpdatesPeriodInDays", "0") != "0"
+    deferred = (windows.policy("DeferFeatureUpdatesPeriodInDays") or "0") != "0"
     update: Branch = {
         "ApprovedUpdates": {
             guid: {"ApprovedTime": Leaf(at, "time")} for guid, at in sorted(state.approved.items())

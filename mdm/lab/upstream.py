@@ -11,30 +11,23 @@ from __future__ import annotations
 import argparse
 import math
 import signal
-import socket
-import threading
-import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-import uvicorn
-
 from mdm.clock import utc_now
 from mdm.commands.base import CommandError
+from mdm.lab.app_server import AppServer, base_url
 from mdm.lab.bulk import LEAST, BulkCatalogue
 from mdm.lab.catalogue import Catalogue
 from mdm.lab.faults import FaultKind, FaultRule
 from mdm.lab.generate import build_catalogue
 from mdm.lab.upstream_app import RequestRecord, VirtualUpstream
 from mdm.lab.upstream_options import UpstreamOptions
-from mdm.log import UVICORN_OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
-
-    from starlette.applications import Starlette
 
     from mdm.lab.documents import Document, Identity
     from mdm.lab.upstream_deployments import Deployment, TargetGroup
@@ -43,9 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["RequestRecord", "UpstreamOptions", "UpstreamServer", "add_parser", "serve_upstream"]
 
 _WSUS_PORT = 8530
-_START_SECONDS = 10
-_STOP_SECONDS = 10
-_TICK_SECONDS = 0.5
 
 
 class UpstreamServer:
@@ -71,7 +61,7 @@ class UpstreamServer:
         self._upstream = VirtualUpstream(
             catalogue.documents, options or UpstreamOptions(), clock, bulk, released
         )
-        self._running: tuple[uvicorn.Server, threading.Thread] | None = None
+        self._running: AppServer | None = None
 
     # --- running ----------------------------------------------------------------------------------------
 
@@ -80,42 +70,14 @@ class UpstreamServer:
 
         Raises OSError if the port cannot be had, TimeoutError if the server does not come up.
         """
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.create_server((self._host, self._port), family=family)
-        self._port = listener.getsockname()[1]
-        ready = threading.Event()
-
-        @asynccontextmanager
-        async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-            ready.set()
-            yield
-
-        config = uvicorn.Config(
-            self._upstream.app(lifespan),
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=1,
-            **UVICORN_OPTIONS,
-        )
-        server = uvicorn.Server(config)
-        # a daemon, so that a test that fails before it stops the server does not hang the run
-        thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [listener]}, name="upstream", daemon=True
-        )
-        thread.start()
-        self._running = server, thread
-        if not ready.wait(_START_SECONDS):
-            raise TimeoutError("the virtual upstream did not start")
+        self._running = AppServer(self._upstream.app(), host=self._host, port=self._port)
+        self._port = self._running.port
+        self._running.start()
 
     def stop(self) -> None:
         """Stop serving and give the port back; what was published stays."""
         if self._running is not None:
-            server, thread = self._running
-            server.should_exit = True
-            thread.join(_STOP_SECONDS)
+            self._running.stop()
             self._running = None
 
     def wait(self, seconds: float = math.inf) -> bool:
@@ -123,14 +85,7 @@ class UpstreamServer:
 
         In the main thread a signal may interrupt it.
         """
-        end = time.monotonic() + seconds
-        # A signal that arrives on another thread does not wake a join: its handler runs when the join ends.
-        while self._running is not None and self._running[1].is_alive():
-            left = end - time.monotonic()
-            if left <= 0:
-                return False
-            self._running[1].join(min(_TICK_SECONDS, left))
-        return True
+        return self._running is None or self._running.wait(seconds)
 
     def __enter__(self) -> Self:
         """Start."""
@@ -144,8 +99,7 @@ class UpstreamServer:
     @property
     def url(self) -> str:
         """The base URL to give a client, without a slash at the end."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return base_url(self._host, self._port)
 
     # --- what a test may see and change -----------------------------------------------------------------
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from mdm.lab.bulk import BulkCatalogue
     from mdm.lab.documents import Document
@@ -89,7 +89,7 @@ class VirtualUpstream:
         self._lock = threading.Lock()
         self.options = options
 
-    def app(self, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+    def app(self) -> Starlette:
         """The application; it answers 413 by itself to requests over the limit."""
         return Starlette(
             routes=[
@@ -97,7 +97,6 @@ class VirtualUpstream:
                 Route("/content/{path:path}", self._content, methods=["GET", "HEAD"]),
             ],
             middleware=[Middleware(_LenientPaths)],
-            lifespan=lifespan,
             max_body_size=REQUEST_LIMITS.bytes,
         )
 

@@ -6,21 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from csp.releases import RELEASES
+from csp.releases import RELEASES, is_in
 
 __all__ = ["Build"]
 
 _BUILD: Final = re.compile(r"(?:10\.0\.)?(?P<number>[0-9]{5})(?:\.(?P<ubr>[0-9]{1,5}))?")
-_SINCE: Final = re.compile(r"(?P<release>[^+]+)(?:\+(?P<ubr>[0-9]+))?")
 
 _RELEASES: Final = {name: int(build.split(".")[2]) for name, build in RELEASES.items()}
 """Windows versions by name, and their build numbers."""
-
-_ONE_SERVICING: Final = (
-    frozenset({18362, 18363}),
-    frozenset(range(19041, 19046)),
-)
-"""Builds that share their cumulative updates, and so their build revisions (UBR)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +68,6 @@ class Build:
     def has(self, since: str) -> bool:
         """True if something that exists since `1607`, or since `W11 21H2 / 2004+546 / 1909+1110`, is there.
 
-        The entry of the newest release that is not newer than this build decides; with a `+n`, on that
-        release itself, by the build revision. Raises KeyError for a label that is no Windows version.
+        Raises KeyError for a label that is no Windows version.
         """
-        entries = [match for part in since.split(" / ") if (match := _SINCE.fullmatch(part))]
-        first = {_RELEASES[entry["release"]]: int(entry["ubr"] or 0) for entry in entries}
-        reached = [number for number in first if number <= self.number]
-        if not reached:
-            return False
-        nearest = max(reached)
-        if not _same_servicing(nearest, self.number):
-            return True
-        return self.ubr >= first[nearest]
-
-
-def _same_servicing(one: int, other: int) -> bool:
-    return one == other or any({one, other} <= builds for builds in _ONE_SERVICING)
+        return is_in(since, self.number, self.ubr)

@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from csp.classifications import CLASSIFICATIONS, DEFINITION_UPDATES
+from csp.policy import POLICIES, Merge
 from mdm.lab.dice import Dice
 from mdm.lab.windows_state import Job, Phase, UpdateStatus, WindowsState
 
@@ -38,6 +39,9 @@ _PAUSED_BY: Final = {
     "quality": ("PauseQualityUpdatesStartTime", "PauseQualityUpdates"),
     "feature": ("PauseFeatureUpdatesStartTime", "PauseFeatureUpdates"),
 }
+_UNINSTALL_PERIOD: Final = "ConfigureFeatureUpdateUninstallPeriod"
+_UNINSTALL_DAYS: Final = 10
+"""How long a feature update can be uninstalled without that policy."""
 
 
 _FAILURES: Final[Mapping[int, UpdateStatus]] = {
@@ -99,6 +103,8 @@ class Habits:
     """Share of updates whose first attempts fail."""
     failing: Mapping[str, int] = field(default_factory=dict)
     """UpdateID to the HRESULT its first attempt fails with, besides the share above."""
+    broken: Mapping[str, int] = field(default_factory=dict)
+    """UpdateID to the HRESULT that every attempt fails with, for as long as it stands here."""
     names_properties: bool = True
     """Results of `?prop=` repeat that suffix; False: they name the node alone. Servers meet both."""
     undoes_atomics: bool = True
@@ -180,9 +186,31 @@ class Windows:
         self.state = replace(self.state, approved={**self.state.approved, guid: approved_time})
         self._start(now)
 
+    def policy(self, name: str) -> str | None:
+        """The value in effect, as Windows merges those of all who set it; None if nobody does."""
+        ours, theirs = self.state.policies.get(name), self.state.foreign.get(name)
+        if ours is None or theirs is None:
+            return theirs if ours is None else ours
+        merge = POLICIES[name].merge
+        if merge is Merge.LOWEST:
+            return min(ours, theirs, key=int)
+        # Of those that the last writer wins ours is only there because theirs came later: see `set_policy`.
+        return max(ours, theirs, key=int) if merge is Merge.HIGHEST else theirs
+
     def set_policy(self, name: str, value: str, now: datetime) -> None:
-        """Write a policy; it holds at once."""
-        self.state = replace(self.state, policies={**self.state.policies, name: value})
+        """Write a policy; it holds at once, over what others wrote before if the last writer wins."""
+        others = {
+            key: theirs
+            for key, theirs in self.state.foreign.items()
+            if key != name or POLICIES[name].merge in {Merge.LOWEST, Merge.HIGHEST}
+        }
+        policies = {**self.state.policies, name: value}
+        self.state = replace(self.state, policies=policies, foreign=others)
+        self._start(now)
+
+    def meddle(self, name: str, value: str, now: datetime) -> None:
+        """Somebody else writes a policy: what is in effect may differ from then on from what this server set."""
+        self.state = replace(self.state, foreign={**self.state.foreign, name: value})
         self._start(now)
 
     def unset_policy(self, name: str, now: datetime) -> None:
@@ -209,10 +237,10 @@ class Windows:
         self.advance(now)
 
     def roll_back(self, kind: str, now: datetime) -> None:
-        """Roll back the latest `quality` or `feature` update, if updates of that kind are paused.
+        """Take back the latest `quality` or `feature` update, if the conditions of the Update CSP are met.
 
-        The conditions are those of the Update CSP; the texts of the result are ours, since Microsoft
-        documents none.
+        Updates of that kind are paused, none of them that replaces the latest is offered, and a feature update is
+        not older than its uninstall period. The texts of the result are ours, since Microsoft documents none.
         """
         latest = max(
             (job for job in self.installed() if _kind(job.update) == kind),
@@ -220,9 +248,13 @@ class Windows:
             default=None,
         )
         if not self._paused(kind):
-            result = "Not rolled back: updates of this kind are not paused"
+            result = "0x80004005 Not rolled back: updates of this kind are not paused"
         elif latest is None:
-            result = "Not rolled back: there is no update of this kind"
+            result = "0x80240017 Not rolled back: there is no update of this kind"
+        elif any(latest.update.update_id in job.update.supersedes for job in self.installable()):
+            result = "0x80240017 Not rolled back: a newer update of this kind is offered"
+        elif kind == "feature" and self._past_uninstalling(latest, now):
+            result = "0x80004005 Not rolled back: the uninstall period is over"
         else:
             result = "Rolled back"
             self._put(Job(latest.update, due=now + self.habits.pace.retry))
@@ -238,13 +270,17 @@ class Windows:
         kind = _kind(update)
         if kind is not None and self._paused(kind):
             return False
-        if self.state.policies.get(REQUIRE_UPDATE_APPROVAL) != "1":
+        if self.policy(REQUIRE_UPDATE_APPROVAL) != "1":
             return True
         return bool({update.update_id, update.classification_id} & self.state.approved.keys())
 
     def _paused(self, kind: str) -> bool:
         # The end of a pause after 35 days is not counted: nobody runs a virtual device that long.
-        return any(self.state.policies.get(name, "0") != "0" for name in _PAUSED_BY[kind])
+        return any((self.policy(name) or "0") != "0" for name in _PAUSED_BY[kind])
+
+    def _past_uninstalling(self, job: Job, now: datetime) -> bool:
+        days = int(self.state.policies.get(_UNINSTALL_PERIOD, _UNINSTALL_DAYS))
+        return job.installed_at is not None and now - job.installed_at > timedelta(days=days)
 
     def _next_moment(self) -> datetime | None:
         moments = [self.state.next_scan, self.state.restart_at]
@@ -312,6 +348,8 @@ class Windows:
     def _failure_of(self, job: Job) -> int | None:
         """The HRESULT this attempt ends with, or None: the same update fails the same way each time."""
         update_id = job.update.update_id
+        if update_id in self.habits.broken:
+            return self.habits.broken[update_id]
         if update_id in self.habits.failing:
             return self.habits.failing[update_id] if job.attempts == 1 else None
         if self._dice.number(f"fails/{update_id}", 0, 99) >= self.habits.failure_percent:

@@ -62,6 +62,8 @@ class WindowsState:
     """ApprovedUpdates: GUID to ApprovedTime."""
     policies: Mapping[str, str] = field(default_factory=dict)
     """Policy/Config/Update as this enrolment has set it."""
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    """The same as somebody else has set it: another management server, or an administrator on the device."""
     last_scan: datetime | None = None
     next_scan: datetime | None = None
     """None: at the first chance."""
@@ -77,6 +79,7 @@ class WindowsState:
             "jobs": [_job_to_json(job) for job in self.jobs.values()],
             "approved": dict(self.approved),
             "policies": dict(self.policies),
+            "foreign": dict(self.foreign),
             "last_scan": _text(self.last_scan),
             "next_scan": _text(self.next_scan),
             "restart_at": _text(self.restart_at),
@@ -92,6 +95,8 @@ class WindowsState:
             jobs={job.update.update_id: job for job in jobs},
             approved=dict(value["approved"]),
             policies=dict(value["policies"]),
+            # Devices made before others could meddle were left alone.
+            foreign=dict(value.get("foreign", {})),
             last_scan=_moment(value["last_scan"]),
             next_scan=_moment(value["next_scan"]),
             restart_at=_moment(value["restart_at"]),

@@ -267,6 +267,39 @@ def test_a_rollback_needs_the_pause_and_an_update(kind: str, classification: str
     assert lists(agent) == {"installable": [1], "failed": [], "pending_reboot": [], "installed": [2]}
 
 
+def test_only_the_latest_update_is_rolled_back() -> None:
+    """While one is offered that replaces it, it is not the latest."""
+    agent = windows(update(1, classification=SECURITY_UPDATES))
+    agent.advance(NOON)
+    agent.advance(NOON + 2 * HOUR)
+    agent.set_policy("PauseQualityUpdatesStartTime", "2026-11-21", NOON + 2 * HOUR)
+    newer = update(2, classification=SECURITY_UPDATES, supersedes=(guid(1),))
+    agent._offers = lambda _now: [newer]
+    agent.scan(NOON + 3 * HOUR)
+    assert lists(agent)["installable"] == [2]
+    agent.roll_back("quality", NOON + 3 * HOUR)
+    assert agent.state.rollbacks["quality"].endswith("a newer update of this kind is offered")
+    assert lists(agent)["installed"] == [1]
+
+
+@pytest.mark.parametrize(("days", "period", "result"), [(9, None, True), (11, None, False), (11, "20", True)])
+def test_a_feature_update_is_rolled_back_within_its_period(
+    days: int, period: str | None, *, result: bool
+) -> None:
+    """Ten days, or what the policy says."""
+    agent = windows(update(1, classification=UPGRADES))
+    agent.advance(NOON)
+    agent.advance(NOON + 2 * HOUR)
+    agent.set_policy("PauseFeatureUpdatesStartTime", "2026-11-21", NOON + 2 * HOUR)
+    if period is not None:
+        agent.set_policy("ConfigureFeatureUpdateUninstallPeriod", period, NOON + 2 * HOUR)
+    agent.roll_back("feature", NOON + days * 24 * HOUR)
+    assert (agent.state.rollbacks["feature"] == "Rolled back") is result
+    assert agent.state.rollbacks["feature"].endswith(
+        "Rolled back" if result else "the uninstall period is over"
+    )
+
+
 MINUTES = st.integers(min_value=0, max_value=60 * 24 * 4)
 
 
@@ -310,3 +343,39 @@ def test_another_state_is_refused(spoil: dict[str, object]) -> None:
     value = replace(WindowsState(), last_scan=NOON).to_json() | spoil
     with pytest.raises((KeyError, TypeError, ValueError)):
         WindowsState.from_json(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs", "before", "after"),
+    [
+        # the last writer wins
+        ("ActiveHoursStart", "7", "9", "9", "7"),
+        ("ProductVersion", "Windows 11", "Windows 10", "Windows 10", "Windows 11"),
+        # the lowest and the highest win, whoever writes last
+        ("AllowAutoUpdate", "3", "1", "1", "1"),
+        ("AllowAutoUpdate", "3", "5", "3", "3"),
+        ("AutomaticMaintenanceWakeUp", "0", "1", "1", "1"),
+        ("AutomaticMaintenanceWakeUp", "1", "0", "1", "1"),
+    ],
+)
+def test_what_others_set_is_merged(name: str, ours: str, theirs: str, before: str, after: str) -> None:
+    """As the policy's merge algorithm says: `before` we write again, and `after`."""
+    agent = windows()
+    agent.set_policy(name, ours, NOON)
+    assert agent.policy(name) == ours
+    agent.meddle(name, theirs, NOON)
+    assert (agent.state.policies[name], agent.policy(name)) == (ours, before)
+    agent.set_policy(name, ours, NOON)
+    assert agent.policy(name) == after
+    agent.unset_policy(name, NOON)
+    assert agent.policy(name) == agent.state.foreign.get(name)
+
+
+def test_a_policy_that_others_set_holds() -> None:
+    """It stops installations like our own, and another policy of ours leaves it alone."""
+    agent = windows(update(1))
+    agent.meddle(REQUIRE_UPDATE_APPROVAL, "1", NOON)
+    agent.set_policy("AllowAutoUpdate", "2", NOON)
+    agent.advance(NOON)
+    agent.advance(NOON + 2 * HOUR)
+    assert lists(agent)["installable"] == [1]

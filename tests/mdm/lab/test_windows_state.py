@@ -20,6 +20,7 @@ FULL = WindowsState(
     },
     approved={"a": "2026-11-21T12:00:00Z"},
     policies={"AllowAutoUpdate": "3"},
+    foreign={"AllowAutoUpdate": "5"},
     last_scan=NOON,
     next_scan=NOON,
     restart_at=NOON,
@@ -39,6 +40,13 @@ def test_a_state_of_before_speaks_the_first_version() -> None:
     value = FULL.to_json()
     del value["sync_version"]
     assert WindowsState.from_json(value).sync_version == FIRST_SYNC_VERSION == "1.0"
+
+
+def test_a_state_of_before_others_could_meddle_has_been_left_alone() -> None:
+    """A device that was stored before somebody else could set policies."""
+    value = FULL.to_json()
+    del value["foreign"]
+    assert WindowsState.from_json(value).foreign == {}
 
 
 def test_time_is_written_in_whole_seconds() -> None:

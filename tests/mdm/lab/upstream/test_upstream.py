@@ -20,7 +20,7 @@ import httpx2
 import pytest
 
 from mdm.commands.base import CommandError
-from mdm.lab import upstream
+from mdm.lab import app_server, upstream
 from mdm.lab.bulk import BLOCK, BulkCatalogue
 from mdm.lab.catalogue import Catalogue
 from mdm.lab.documents import Document, File, Identity
@@ -348,9 +348,8 @@ def test_a_taken_port_is_an_error() -> None:
 
 def test_a_server_that_does_not_come_up_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """`start` does not wait for ever."""
-    monkeypatch.setattr(upstream, "_START_SECONDS", 0.05)
-    monkeypatch.setattr(upstream.uvicorn.Server, "run", lambda _self, sockets: [s.close() for s in sockets])
-    with pytest.raises(TimeoutError):
+    monkeypatch.setattr(app_server.uvicorn.Server, "run", lambda _self, sockets: [s.close() for s in sockets])
+    with pytest.raises(TimeoutError, match="did not start"):
         UpstreamServer(EMPTY).start()
 
 
