@@ -28,6 +28,7 @@ __all__ = ["Settings", "SettingsError", "load_settings"]
 _PREFIX: Final = "BRIDGE_"
 _SECRETS_DIR: Final = "BRIDGE_SECRETS_DIR"
 _MAX_NODE_NAME: Final = 64
+_MAX_LINE: Final = 200
 
 
 class SettingsError(ValueError):
@@ -88,6 +89,14 @@ def _node_name(text: str) -> str:
     return text
 
 
+def _one_line(text: str) -> str:
+    if not (text.isprintable() and text == text.strip() and 0 < len(text) <= _MAX_LINE):
+        raise ValueError(
+            f"must be one line of 1 to {_MAX_LINE} characters, none of them a control character, and no blanks around it"
+        )
+    return text
+
+
 WebUrl = Annotated[str, AfterValidator(_http_url)]
 
 
@@ -118,14 +127,26 @@ class Settings(BaseSettings):
     """HTTP proxy for calls to upstreams; without it, the one the environment names, if any."""
     upstream_ca_file: Path | None = None
     """PEM file of certificate authorities that are trusted for upstreams besides the system's."""
+    upstream_xpress: bool = False
+    """Whether upstreams are asked to compress their answers: less on a slow line, more CPU time for each sync."""
     public_url: WebUrl | None = None
     """URL under which devices and people reach the service, if a proxy stands before it."""
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
-    """Comma-separated addresses and networks whose `X-Forwarded-*` headers are believed."""
+    """Comma-separated addresses and networks whose `X-Forwarded-*` and `Client-Cert` headers are believed."""
+    tls: bool = False
+    """Whether the service speaks TLS itself, with a self-signed certificate unless it is given another."""
+    tls_cert_file: Path | None = None
+    """PEM file of the server's certificate and its intermediates; turns TLS on."""
+    tls_key_file: Path | None = None
+    """PEM file of the key to `BRIDGE_TLS_CERT_FILE`, not encrypted, unless that file holds it too."""
+    tls_client_ca_file: Path | None = None
+    """PEM file of authorities whose certificates devices may show when they connect by TLS."""
     max_sessions_per_address: int = Field(default=2000, ge=1)
     """Devices that may be in a session at a time from one address: a site behind one router."""
     eula_accept_by_token: bool = False
     """Whether an API token with the scope `eula.accept` may accept licence terms."""
+    organization: Annotated[str, AfterValidator(_one_line)] | None = None
+    """Name of the organisation that licence terms are accepted for; the ledger keeps it with each acceptance."""
     sync_interval_minutes: int = Field(default=120, ge=60)
     """Minutes between two reads of an upstream's catalogue, unless it has its own; an hour is the least."""
     sync_history_days: int = Field(default=90, ge=1)

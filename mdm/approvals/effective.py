@@ -21,6 +21,7 @@ from mdm.approvals.decision import (
     Intent,
     UpdateFacts,
 )
+from mdm.catalog.families import families
 from mdm.catalog.ids import chunks
 from mdm.catalog.supersedence import superseding
 from mdm.rollouts.turns import turn_of
@@ -158,10 +159,12 @@ _LATEST_CATEGORY: Final = and_(
     _revision.c.revision_number == _category.c.revision_number,
     _revision.c.is_latest,
 )
+_family = families(lambda category_id: category_id.in_(bindparam("groups", expanding=True)))
 _PRODUCTS: Final = (
-    select(_category.c.update_id, _category.c.category_id.label("group_id"))
+    select(_category.c.update_id, _family.c.root.label("group_id"))
     .join(_revision, _LATEST_CATEGORY)
-    .where(_category.c.update_id.in_(_IDS), _category.c.category_id.in_(bindparam("groups", expanding=True)))
+    .join(_family, _family.c.id == _category.c.category_id)
+    .where(_category.c.update_id.in_(_IDS))
 )
 _MATCHES: Final = select(_match.c.update_id, _match.c.query_id.label("group_id")).where(
     _match.c.update_id.in_(_IDS), _match.c.query_id.in_(bindparam("groups", expanding=True))
@@ -182,11 +185,8 @@ _CLASSES_IN_PRODUCTS: Final = (
     select(_revision.c.classification_id)
     .distinct()
     .join(_category, _LATEST_CATEGORY)
-    .where(
-        _PUBLISHED,
-        _revision.c.classification_id.in_(_IDS),
-        _category.c.category_id.in_(bindparam("groups", expanding=True)),
-    )
+    .join(_family, _family.c.id == _category.c.category_id)
+    .where(_PUBLISHED, _revision.c.classification_id.in_(_IDS))
 )
 _CLASSES_IN_QUERIES: Final = (
     select(_revision.c.classification_id)

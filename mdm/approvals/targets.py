@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from mdm.approvals.decision import CLASSIFICATION, QUERY
+from mdm.catalog.families import families
 from mdm.storage.tables import QueryMatch, RevisionCategory, UpdateRevision
 
 if TYPE_CHECKING:
@@ -27,4 +28,4 @@ def updates_of(target_type: str, target_id: str) -> Select[Any]:
         RevisionCategory,
         (col(RevisionCategory.update_id) == col(UpdateRevision.update_id))
         & (col(RevisionCategory.revision_number) == col(UpdateRevision.revision_number)),
-    ).where(col(RevisionCategory.category_id) == target_id)
+    ).where(col(RevisionCategory.category_id).in_(select(families(lambda each: each == target_id).c.id)))

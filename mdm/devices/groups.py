@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlmodel import col
 
 from mdm.audit import record
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection, Row, ScalarSelect, Select
+    from sqlalchemy.orm import Mapped
 
     from mdm.audit import Origin
 
@@ -211,74 +212,11 @@ def delete_group(conn: Connection, origin: Origin, group_id: str, *, now: dateti
     lock_definitions(conn)
     _changeable(conn, group_id)
     before = get_group(conn, group_id)
-    approvals = conn.scalars(
-        select(col(Approval.id))
-        .join(ApprovalGroup, col(ApprovalGroup.approval_id) == col(Approval.id))
-        .where(col(ApprovalGroup.group_id) == group_id, col(Approval.revoked_at).is_(None))
-        .order_by(col(Approval.id))
-        .limit(_NAMED)
-    ).all()
-    if approvals:
-        raise Conflict(
-            f"Active approvals name the group {before.name!r}.",
-            code="group_in_use",
-            approvals=list(approvals),
-        )
-    windows = conn.scalars(
-        select(col(WindowGroup.window_id))
-        .where(col(WindowGroup.group_id) == group_id)
-        .order_by(col(WindowGroup.window_id))
-        .limit(_NAMED)
-    ).all()
-    if windows:
-        raise Conflict(
-            f"Maintenance windows are for the group {before.name!r}.",
-            code="group_has_windows",
-            windows=list(windows),
-        )
-    plans = conn.scalars(
-        select(col(RolloutPlanGroup.plan_id))
-        .where(col(RolloutPlanGroup.group_id) == group_id)
-        .order_by(col(RolloutPlanGroup.plan_id))
-        .limit(_NAMED)
-    ).all()
-    if plans:
-        raise Conflict(
-            f"Ring plans have rings of the group {before.name!r}.", code="group_has_plans", plans=list(plans)
-        )
-    profiles = conn.scalars(
-        select(col(PolicyAssignment.profile_id))
-        .where(col(PolicyAssignment.group_id) == group_id)
-        .order_by(col(PolicyAssignment.profile_id))
-        .limit(_NAMED)
-    ).all()
-    if profiles:
-        raise Conflict(
-            f"Policy profiles are for the group {before.name!r}.",
-            code="group_has_profiles",
-            profiles=list(profiles),
-        )
-    rules = conn.scalars(
-        select(col(RuleGroup.rule_id))
-        .where(col(RuleGroup.group_id) == group_id)
-        .order_by(col(RuleGroup.rule_id))
-        .limit(_NAMED)
-    ).all()
-    if rules:
-        raise Conflict(
-            f"Rules approve for the group {before.name!r}.", code="group_has_rules", rules=list(rules)
-        )
-    groups = conn.scalars(
-        select(col(GroupLink.group_id))
-        .distinct()
-        .where(col(GroupLink.other_id) == group_id)
-        .order_by(col(GroupLink.group_id))
-        .limit(_NAMED)
-    ).all()
-    if groups:
-        raise Conflict(
-            f"Other groups name the group {before.name!r}.", code="group_named", groups=list(groups)
-        )
+    for use in _uses(now):
+        found = conn.scalars(use.query.where(use.group_id == group_id).limit(_NAMED)).all()
+        if found:
+            detail = f"{use.who} the group {before.name!r}."
+            raise Conflict(detail, code=use.code, **{use.member: list(found)})
     conn.execute(delete(DeviceGroup).where(col(DeviceGroup.id) == group_id))
     if before.device_count:
         raise_version(conn, now)  # some of its members may be in no group now
@@ -293,6 +231,73 @@ def delete_group(conn: Connection, origin: Origin, group_id: str, *, now: dateti
             "before": _audited(before.name, GroupDefinition(before.rule, before.include, before.exclude)),
             "device_count": before.device_count,
         },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """Something that names groups, and would silently mean something else if one of them went."""
+
+    who: str
+    """The beginning of the sentence that ends with the group's name."""
+    code: str
+    member: str
+    """Of the problem: it lists their ids."""
+    query: Select[str]
+    group_id: Mapped[str]
+
+
+def _uses(now: datetime) -> tuple[_Use, ...]:
+    """What may name a group, in the order it is told."""
+
+    def query(model_id: Mapped[str]) -> Select[str]:
+        return select(model_id).distinct().order_by(model_id)
+
+    active = (
+        query(col(ApprovalGroup.approval_id))
+        .join(Approval, col(Approval.id) == col(ApprovalGroup.approval_id))
+        .where(
+            col(Approval.revoked_at).is_(None),
+            or_(col(Approval.expires_at).is_(None), col(Approval.expires_at) > now),
+        )
+    )
+    return (
+        _Use("Active approvals name", "group_in_use", "approvals", active, col(ApprovalGroup.group_id)),
+        _Use(
+            "Maintenance windows are for",
+            "group_has_windows",
+            "windows",
+            query(col(WindowGroup.window_id)),
+            col(WindowGroup.group_id),
+        ),
+        _Use(
+            "Ring plans have rings of",
+            "group_has_plans",
+            "plans",
+            query(col(RolloutPlanGroup.plan_id)),
+            col(RolloutPlanGroup.group_id),
+        ),
+        _Use(
+            "Policy profiles are for",
+            "group_has_profiles",
+            "profiles",
+            query(col(PolicyAssignment.profile_id)),
+            col(PolicyAssignment.group_id),
+        ),
+        _Use(
+            "Rules approve for",
+            "group_has_rules",
+            "rules",
+            query(col(RuleGroup.rule_id)),
+            col(RuleGroup.group_id),
+        ),
+        _Use(
+            "Other groups name",
+            "group_named",
+            "groups",
+            query(col(GroupLink.group_id)),
+            col(GroupLink.other_id),
+        ),
     )
 
 

@@ -43,6 +43,14 @@ _member = table_of(GroupMember)
 _static = table_of(StaticMember)
 _version = table_of(GroupsVersion)
 
+_BASIS: Final = select(
+    select(_version.c.version).scalar_subquery().label("version"),
+    _device.c.membership_version,
+    _device.c.membership_facts,
+    *FACT_COLUMNS,
+).where(_device.c.pk == bindparam("b_pk"))
+"""What the memberships of a device would be made with, and what they were made with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
@@ -64,14 +72,7 @@ def ensure_current(conn: Connection, device_pk: int) -> bool:
 
     One read if not. The caller holds the device's row.
     """
-    row = conn.execute(
-        select(
-            select(_version.c.version).scalar_subquery().label("version"),
-            _device.c.membership_version,
-            _device.c.membership_facts,
-            *FACT_COLUMNS,
-        ).where(_device.c.pk == device_pk)
-    ).one()
+    row = conn.execute(_BASIS, {"b_pk": device_pk}).one()
     if row.membership_version == row.version and row.membership_facts == facts_key(row):
         return False
     recompute(conn, [device_pk])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from mdm.audit import Origin
     from mdm.storage.secrets import SecretBox
@@ -240,11 +240,17 @@ def _nonce() -> str:
 
 
 def list_devices(
-    conn: Connection, *, group: str | None = None, q: str | None = None, after: int | None, limit: int
+    conn: Connection,
+    *,
+    group: str | None = None,
+    q: str | None = None,
+    condition: ColumnElement[bool] | None = None,
+    after: int | None,
+    limit: int,
 ) -> list[tuple[int, DeviceSummary]]:
     """At most `limit` devices with their primary keys, in order of enrolment, beginning after the key `after`.
 
-    `group` must exist. `q` is looked for in name and device_id, whatever its case.
+    `group` must exist. `q` is looked for in name and device_id, whatever its case. `condition` is one on `device`.
     """
     query = select(
         col(Device.pk),
@@ -269,6 +275,8 @@ def list_devices(
                 col(Device.device_id).icontains(q, autoescape=True),
             )
         )
+    if condition is not None:
+        query = query.where(condition)
     rows = conn.execute(query.order_by(col(Device.pk)).limit(limit)).all()
     pks = [row.pk for row in rows]
     groups, tags = groups_of(conn, pks), tags_of(conn, pks)

@@ -14,20 +14,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mdm.devices.os_build import OsBuild
-from mdm.errors import FieldError, Invalid
+from mdm.documents import each, escaped, matches, members, text, wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from mdm.devices.facts import DeviceFacts
 
-K = TypeVar("K")
-T = TypeVar("T")
 
 __all__ = [
     "MAX_CONDITIONS",
@@ -49,9 +46,6 @@ MAX_DEPTH: Final = 8
 MAX_CONDITIONS: Final = 200
 """Rules in one rule, with itself."""
 
-_MAX_TEXT: Final = 200
-_MAX_ERRORS: Final = 20
-_DETAIL: Final = "The rule has wrong members."
 _SHARES: Final = 10_000
 """Hundredths of a percent: what devices are spread over."""
 
@@ -128,7 +122,7 @@ class Matches:
     def holds(self, facts: DeviceFacts) -> bool | None:
         """None before the device has said it."""
         text = getattr(facts, self.fact)
-        return None if text is None else _glob(self.pattern, text.casefold())
+        return None if text is None else matches(self.pattern, text.casefold())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,25 +169,25 @@ def parse_rule(document: Any, pointer: str = "/rule") -> Rule:
     """Read a rule from JSON values; raises Invalid that names each wrong member, `pointer` being where it stands."""
     rule = _rule(document, pointer, 1)
     if _size(rule) > MAX_CONDITIONS:
-        raise _wrong(pointer, "too_long", f"A rule has {MAX_CONDITIONS} conditions at most.")
+        raise wrong(pointer, "too_long", f"A rule has {MAX_CONDITIONS} conditions at most.")
     return rule
 
 
 def _rule(document: Any, pointer: str, depth: int) -> Rule:
     known = ", ".join(sorted({*_NESTED, *_LEAVES, *_FACTS}))
     if depth > MAX_DEPTH:
-        raise _wrong(pointer, "too_deep", f"Rules stand {MAX_DEPTH} deep at most.")
+        raise wrong(pointer, "too_deep", f"Rules stand {MAX_DEPTH} deep at most.")
     if not isinstance(document, dict) or len(document) != 1:
-        raise _wrong(pointer, "wrong_type", f"Give an object with one of {known}.")
+        raise wrong(pointer, "wrong_type", f"Give an object with one of {known}.")
     ((kind, value),) = document.items()
-    pointer = f"{pointer}/{_escaped(kind)}"
+    pointer = f"{pointer}/{escaped(kind)}"
     if kind in _NESTED:
         return _NESTED[kind](value, pointer, depth + 1)
     if kind in _FACTS:
-        return Matches(_FACTS[kind], _text(value, pointer).casefold())
+        return Matches(_FACTS[kind], text(value, pointer).casefold())
     if kind in _LEAVES:
         return _LEAVES[kind](value, pointer)
-    raise _wrong(pointer, "unknown_member", f"There are {known}.")
+    raise wrong(pointer, "unknown_member", f"There are {known}.")
 
 
 def _all(value: Any, pointer: str, depth: int) -> AllOf:
@@ -210,67 +204,55 @@ def _not(value: Any, pointer: str, depth: int) -> NotRule:
 
 def _rules(value: Any, pointer: str, depth: int) -> tuple[Rule, ...]:
     if not isinstance(value, list):
-        raise _wrong(pointer, "wrong_type", "Give a list of rules.")
+        raise wrong(pointer, "wrong_type", "Give a list of rules.")
     if not 1 <= len(value) <= MAX_CONDITIONS:
-        raise _wrong(
+        raise wrong(
             pointer, "too_long" if value else "too_short", f"Give 1 to {MAX_CONDITIONS} rules in a list."
         )
-    return tuple(_each(lambda index: _rule(value[index], f"{pointer}/{index}", depth), range(len(value))))
+    return tuple(each(lambda index: _rule(value[index], f"{pointer}/{index}", depth), range(len(value))))
 
 
 def _os_build(value: Any, pointer: str) -> InBuilds:
     bounds = ("at_least", "below", "prefix")
-    _members(value, pointer, bounds)
+    members(value, pointer, bounds)
     if not value:
-        raise _wrong(pointer, "required", f"Give one or more of {', '.join(bounds)}.")
-    builds = _each(lambda name: _build(value[name], f"{pointer}/{name}"), value)
+        raise wrong(pointer, "required", f"Give one or more of {', '.join(bounds)}.")
+    builds = each(lambda name: _build(value[name], f"{pointer}/{name}"), value)
     return InBuilds(**dict(zip(value, builds, strict=True)))
 
 
 def _build(value: Any, pointer: str) -> OsBuild:
     build = OsBuild.read(value) if isinstance(value, str) else None
     if build is None:
-        raise _wrong(pointer, "invalid_value", "Give a Windows build such as 26100 or 10.0.26100.4652.")
+        raise wrong(pointer, "invalid_value", "Give a Windows build such as 26100 or 10.0.26100.4652.")
     return build
 
 
 def _tag(value: Any, pointer: str) -> HasTag:
-    return HasTag(_text(value, pointer).strip().casefold())
+    return HasTag(text(value, pointer).strip().casefold())
 
 
 def _percentage(value: Any, pointer: str) -> InShare:
     names = ("seed", "from", "to")
-    _members(value, pointer, names)
+    members(value, pointer, names)
     missing = [name for name in names if name not in value]
     if missing:
-        raise _wrong(f"{pointer}/{missing[0]}", "required", "Give seed, from and to.")
-    seed = _text(value["seed"], f"{pointer}/seed")
-    start, end = _each(lambda name: _share(value[name], f"{pointer}/{name}"), ("from", "to"))
+        raise wrong(f"{pointer}/{missing[0]}", "required", "Give seed, from and to.")
+    seed = text(value["seed"], f"{pointer}/seed")
+    start, end = each(lambda name: _share(value[name], f"{pointer}/{name}"), ("from", "to"))
     if start >= end:
-        raise _wrong(f"{pointer}/to", "invalid_value", "`to` must be above `from`.")
+        raise wrong(f"{pointer}/to", "invalid_value", "`to` must be above `from`.")
     return InShare(seed, start, end)
 
 
 def _share(value: Any, pointer: str) -> int:
     """A percentage in hundredths."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:  # noqa: PLR2004 - percent
-        raise _wrong(pointer, "invalid_value", "Give a number from 0 to 100.")
+        raise wrong(pointer, "invalid_value", "Give a number from 0 to 100.")
     share = round(value * 100)
     if not math.isclose(share, value * 100, abs_tol=1e-6):
-        raise _wrong(pointer, "invalid_value", "Give two decimals at most.")
+        raise wrong(pointer, "invalid_value", "Give two decimals at most.")
     return share
-
-
-def _text(value: Any, pointer: str) -> str:
-    if not isinstance(value, str):
-        raise _wrong(pointer, "wrong_type", "Give a text.")
-    if not value.strip():
-        raise _wrong(pointer, "too_short", "Give a text that is not empty.")
-    if len(value) > _MAX_TEXT:
-        raise _wrong(pointer, "too_long", f"Give {_MAX_TEXT} characters at most.")
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
-        raise _wrong(pointer, "control_character", "A text must not contain control characters.")
-    return value
 
 
 _NESTED: Final[Mapping[str, Callable[[Any, str, int], Rule]]] = {"all": _all, "any": _any, "not": _not}
@@ -281,61 +263,9 @@ _LEAVES: Final[Mapping[str, Callable[[Any, str], Rule]]] = {
 }
 
 
-def _members(value: Any, pointer: str, names: Sequence[str]) -> None:
-    """Refuse what is no object, and members of it that have another name."""
-    known = ", ".join(names)
-    if not isinstance(value, dict):
-        raise _wrong(pointer, "wrong_type", f"Give an object with {known}.")
-    for name in value:
-        if name not in names:
-            raise _wrong(f"{pointer}/{_escaped(name)}", "unknown_member", f"There are {known}.")
-
-
-def _each(read: Callable[[K], T], keys: Iterable[K]) -> list[T]:
-    """What is read for each key; raises Invalid with what is wrong with all of them."""
-    found: list[T] = []
-    errors: list[FieldError] = []
-    for key in keys:
-        try:
-            found.append(read(key))
-        except Invalid as problem:
-            errors += problem.errors
-    if errors:
-        raise Invalid(_DETAIL, errors=tuple(errors[:_MAX_ERRORS]))
-    return found
-
-
-def _wrong(pointer: str, code: str, detail: str) -> Invalid:
-    return Invalid(_DETAIL, errors=(FieldError(pointer[:_MAX_TEXT], code, detail),))
-
-
 def _size(rule: Rule) -> int:
     """How many rules it is made of, with itself."""
     inner = (
         rule.rules if isinstance(rule, (AllOf, AnyOf)) else (rule.rule,) if isinstance(rule, NotRule) else ()
     )
     return 1 + sum(_size(each) for each in inner)
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
-
-
-def _glob(pattern: str, text: str) -> bool:
-    """Whether all of the text has the form; in at most pattern times text steps, whatever the stars."""
-    at = position = 0
-    star, resume = -1, 0
-    while position < len(text):
-        if at < len(pattern) and pattern[at] == "*":
-            star, resume = at, position
-            at += 1
-        elif at < len(pattern) and pattern[at] in {"?", text[position]}:
-            at += 1
-            position += 1
-        elif star >= 0:
-            # The last star takes one character more; those before it need not be tried again.
-            resume += 1
-            at, position = star + 1, resume
-        else:
-            return False
-    return not pattern[at:].strip("*")

@@ -33,8 +33,8 @@ class Event:
     """Something worth remembering about a device."""
 
     kind: str
-    """`alert`, `update_state`, `approval_delivered`, `approval_refused`, `command_failed`, `distrusted` or
-    `unenrolled`."""
+    """`alert`, `update_state`, `approval_delivered`, `approval_refused`, `command_failed`, `policy_drift`,
+    `rollback`, `distrusted` or `unenrolled`."""
     detail: dict[str, Any]
     """JSON values; never a secret."""
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from csp.errors import InvalidGuid
+from csp.guid import parse_guid
 from mdm.access.scopes import Scope
+from mdm.devices.channel import device_channel
 from mdm.devices.groups import get_group
 from mdm.devices.registry import (
     AuthScheme,
+    DeviceView,
     ServerAuthScheme,
     create_device,
     delete_device,
@@ -20,7 +24,9 @@ from mdm.devices.registry import (
 )
 from mdm.devices.tags import set_tags
 from mdm.devices.timeline import list_timeline
-from mdm.devices.updates import list_device_updates
+from mdm.devices.updates import explain_update, list_device_updates
+from mdm.errors import NotFound
+from mdm.policies.flags import approvals_not_enforced
 from mdm.rest.fields import Body, Name, NoBody, NoQuery, ObjectId, PageQuery, SearchText
 from mdm.rest.operations import Call, Operation, Reply
 
@@ -57,6 +63,8 @@ class DevicesQuery(PageQuery):
     group: ObjectId | None = None
     q: SearchText | None = None
     """Looked for in name and device_id."""
+    flag: Literal["approvals_not_enforced"] | None = None
+    """Devices that approvals hold for, but that install without asking for one."""
 
 
 class DeviceUpdatesQuery(PageQuery):
@@ -78,7 +86,7 @@ def _create(call: Call[NoQuery, NewDevice]) -> Reply:
         server_auth=body.server_auth,
         now=call.now,
     )
-    return Reply.created(f"/devices/{device.id}", asdict(device) | {"credentials": credentials})
+    return Reply.created(f"/devices/{device.id}", _whole(call, device) | {"credentials": credentials})
 
 
 def _list(call: Call[DevicesQuery, NoBody]) -> Reply:
@@ -87,18 +95,27 @@ def _list(call: Call[DevicesQuery, NoBody]) -> Reply:
         get_group(call.conn, query.group)
     position = call.position(query, int)
     after = None if position.after is None else position.after[0]
-    rows = list_devices(call.conn, group=query.group, q=query.q, after=after, limit=position.fetch)
+    condition = None if query.flag is None else approvals_not_enforced(call.now)
+    rows = list_devices(
+        call.conn, group=query.group, q=query.q, condition=condition, after=after, limit=position.fetch
+    )
     return Reply.of_page(position.page(rows, key=lambda row: (row[0],), show=lambda row: row[1]))
 
 
 def _get(call: Call[NoQuery, NoBody]) -> Reply:
-    return Reply(get_device(call.conn, call.path_params["device"]))
+    return Reply(_whole(call, get_device(call.conn, call.path_params["device"])))
+
+
+def _whole(call: Call[Any, Any], device: DeviceView) -> dict[str, Any]:
+    """A device with the channel its updates are managed through."""
+    pk = device_pk(call.conn, device.id)
+    return asdict(device) | {"update_channel": device_channel(call.conn, pk, call.now)}
 
 
 def _set_tags(call: Call[NoQuery, NewTags]) -> Reply:
     device = call.path_params["device"]
     set_tags(call.conn, call.origin, device, call.body.tags, now=call.now)
-    return Reply(get_device(call.conn, device))
+    return Reply(_whole(call, get_device(call.conn, device)))
 
 
 def _delete(call: Call[NoQuery, NoBody]) -> Reply:
@@ -117,6 +134,15 @@ def _list_updates(call: Call[DeviceUpdatesQuery, NoBody]) -> Reply:
         call.conn, pk, after=after, limit=position.fetch, state=call.query.state, now=call.now
     )
     return Reply.of_page(position.page(rows, key=lambda row: (row.update_id,)))
+
+
+def _explain_update(call: Call[NoQuery, NoBody]) -> Reply:
+    pk = device_pk(call.conn, call.path_params["device"])
+    try:
+        update_id = parse_guid(call.path_params["update"])
+    except InvalidGuid:
+        raise NotFound("An update is named by its UpdateID, which is a GUID.") from None
+    return Reply(explain_update(call.conn, pk, update_id, call.now))
 
 
 def _list_timeline(call: Call[PageQuery, NoBody]) -> Reply:
@@ -183,6 +209,15 @@ OPERATIONS = (
         query=DeviceUpdatesQuery,
         body=NoBody,
         summary="List what the device says of its updates, and why each stands where it does",
+    ),
+    Operation(
+        method="GET",
+        path="/devices/{device}/updates/{update}",
+        scope=Scope.DEVICES_READ,
+        handler=_explain_update,
+        query=NoQuery,
+        body=NoBody,
+        summary="Explain why any update is not installed on the device, and how fresh that is",
     ),
     Operation(
         method="GET",

@@ -1,15 +1,17 @@
-"""/eulas: read the texts, and accept exactly the text that was read."""
+"""/eulas: read the texts and what waits for them, accept exactly the text that was read, and read the ledger."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import StringConstraints
 
 from mdm.access.scopes import Scope
 from mdm.approvals.eulas import accept_eula, get_eula, list_eulas
+from mdm.approvals.ledger import list_acceptances
 from mdm.errors import Forbidden
-from mdm.rest.fields import Body, Flag, NoBody, NoQuery, ObjectId, PageQuery, Query
+from mdm.rest.fields import Body, Flag, Guid, NoBody, NoQuery, ObjectId, PageQuery, Query
 from mdm.rest.operations import Call, Operation, Reply
 
 __all__ = ["OPERATIONS"]
@@ -24,6 +26,8 @@ class EulasQuery(PageQuery):
     """Which EULAs to list."""
 
     accepted: Flag | None = None
+    waiting: Flag | None = None
+    """Those that approvals wait for, or the others."""
 
 
 class EulaQuery(Query):
@@ -32,6 +36,12 @@ class EulaQuery(Query):
     locale: ObjectId | None = None
     geo_id: GeoId | None = None
     text_sha256: Sha256 | None = None
+
+
+class AcceptancesQuery(PageQuery):
+    """Which rows of the ledger to list."""
+
+    eula_id: Guid | None = None
 
 
 class NewAcceptance(Body):
@@ -45,7 +55,14 @@ class NewAcceptance(Body):
 def _list(call: Call[EulasQuery, NoBody]) -> Reply:
     position = call.position(call.query, str)
     after = None if position.after is None else position.after[0]
-    rows = list_eulas(call.conn, accepted=call.query.accepted, after=after, limit=position.fetch)
+    rows = list_eulas(
+        call.conn,
+        accepted=call.query.accepted,
+        waiting=call.query.waiting,
+        after=after,
+        limit=position.fetch,
+        now=call.now,
+    )
     return Reply.of_page(position.page(rows, key=lambda row: (row.id,)))
 
 
@@ -59,6 +76,7 @@ def _get(call: Call[EulaQuery, NoBody]) -> Reply:
             locale=query.locale,
             geo_id=query.geo_id,
             text_sha256=query.text_sha256,
+            now=call.now,
         )
     )
 
@@ -76,9 +94,18 @@ def _accept(call: Call[NoQuery, NewAcceptance]) -> Reply:
         locale=call.body.locale,
         geo_id=call.body.geo_id,
         text_sha256=call.body.text_sha256,
+        organization=call.services.settings.organization,
         now=call.now,
     )
     return Reply(acceptance, 201 if new else 200)
+
+
+def _list_acceptances(call: Call[AcceptancesQuery, NoBody]) -> Reply:
+    position = call.position(call.query, datetime, str)
+    rows = list_acceptances(
+        call.conn, eula_id=call.query.eula_id, before=position.after, limit=position.fetch
+    )
+    return Reply.of_page(position.page(rows, key=lambda row: (row.accepted_at, row.id)))
 
 
 OPERATIONS = (
@@ -109,5 +136,14 @@ OPERATIONS = (
         body=NewAcceptance,
         status=201,
         summary="Accept exactly this text for the organisation",
+    ),
+    Operation(
+        method="GET",
+        path="/eula-acceptances",
+        scope=Scope.CATALOG_READ,
+        handler=_list_acceptances,
+        query=AcceptancesQuery,
+        body=NoBody,
+        summary="List the ledger of acceptances, newest first",
     ),
 )

@@ -64,6 +64,8 @@ class Services:
     clock: Callable[[], datetime]
     wake_sync: Callable[[], None]
     """Tell the catalogue worker that there is a run to do."""
+    wake_rules: Callable[[], None]
+    """Tell the worker of rules the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,9 +100,21 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "EULA acceptance by tokens is switched off",
         "Accepting a licence binds the organisation. Set BRIDGE_EULA_ACCEPT_BY_TOKEN=true if a program may do it.",
     ),
+    "second_person_required": Problem(
+        403,
+        "Second person required",
+        "Whoever created the rollout or asked for the promotion cannot agree to it; somebody else has to.",
+    ),
     "not_found": Problem(404, "Not found", "There is no such object or path, or none this caller may see."),
     "group_not_found": Problem(
         404, "Group not found", "There is no group with the id that `group_id` names."
+    ),
+    "window_not_found": Problem(
+        404, "Maintenance window not found", "There is no maintenance window with this id."
+    ),
+    "rollback_not_found": Problem(404, "Rollback not found", "There is no rollback with this id."),
+    "profile_not_found": Problem(
+        404, "Policy profile not found", "There is no policy profile with the id that `profile_id` names."
     ),
     "method_not_allowed": Problem(
         405,
@@ -124,6 +136,97 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     ),
     "group_in_use": Problem(
         409, "Group in use", "Active approvals name the group; revoke those in `approvals` first."
+    ),
+    "group_has_windows": Problem(
+        409,
+        "Group has maintenance windows",
+        "The windows in `windows` are for the group; delete them, or give them other groups first.",
+    ),
+    "group_has_plans": Problem(
+        409,
+        "Group has ring plans",
+        "Rings of the plans in `plans` are of the group; delete those plans, or give the rings other groups first.",
+    ),
+    "query_exists": Problem(
+        409, "Query exists", "A saved query with this name exists already; `existing` names it."
+    ),
+    "query_in_use": Problem(
+        409, "Query in use", "Active approvals or blocks name the query; revoke those in `approvals` first."
+    ),
+    "query_named": Problem(
+        409,
+        "Query named by rules",
+        "The rules in `rules` use the query; delete them, or give them other criteria first.",
+    ),
+    "rule_exists": Problem(409, "Rule exists", "A rule with this name exists already; `existing` names it."),
+    "rule_disabled": Problem(
+        409, "Rule disabled", "A rule that is switched off does nothing, by hand neither; switch it on first."
+    ),
+    "group_has_rules": Problem(
+        409,
+        "Group has rules",
+        "The rules in `rules` approve for the group; delete them, or give them other groups first.",
+    ),
+    "window_exists": Problem(
+        409,
+        "Maintenance window exists",
+        "A maintenance window with this name exists already; `existing` names it.",
+    ),
+    "plan_exists": Problem(
+        409, "Ring plan exists", "A ring plan with this name exists already; `existing` names it."
+    ),
+    "plan_in_use": Problem(
+        409,
+        "Ring plan in use",
+        "The rules in `rules` start rollouts with the plan; delete them, or give them another plan first.",
+    ),
+    "rollout_state": Problem(
+        409,
+        "Not in this state",
+        "The rollout is in `state`, which allows only what `possible` lists.",
+    ),
+    "stage_not_current": Problem(
+        409,
+        "Not the current stage",
+        "The rollout has come to the stage `current`, or has none left. Look at it again before promoting anything.",
+    ),
+    "promotion_asked": Problem(
+        409,
+        "Promotion asked for already",
+        "Somebody has asked for it; a second person approves it at `approve-promotion`.",
+    ),
+    "promotion_not_asked": Problem(
+        409,
+        "Promotion not asked for",
+        "The stage has not met its gate and nobody has asked to skip it, so there is nothing to agree to.",
+    ),
+    "belongs_to_rollout": Problem(
+        409,
+        "Belongs to a rollout",
+        "The rollout that `rollout` names made the approval, and only stopping it revokes its approvals, all at once.",
+    ),
+    "rollback_empty": Problem(
+        409,
+        "Nothing to roll back",
+        "The groups have no devices, or all of them are in another rollback of this kind.",
+    ),
+    "rollback_over": Problem(
+        409,
+        "Rollback is over",
+        "It was cancelled, or updates flow again on its devices: nothing is left to change.",
+    ),
+    "group_has_profiles": Problem(
+        409,
+        "Group has policy profiles",
+        "The profiles in `profiles` are for the group; take them from it first.",
+    ),
+    "profile_exists": Problem(
+        409, "Policy profile exists", "A policy profile with this name exists already; `existing` names it."
+    ),
+    "profile_assigned": Problem(
+        409,
+        "Policy profile in use",
+        "The profile is for the groups in `groups`; take it from them first, which resets it on their devices.",
     ),
     "group_named": Problem(
         409,
@@ -204,7 +307,21 @@ _LINKED: Final[Mapping[str, tuple[str, str]]] = {
     "group_exists": ("existing", "groups"),
     "group_in_use": ("approvals", "approvals"),
     "group_named": ("groups", "groups"),
+    "group_has_windows": ("windows", "maintenance-windows"),
+    "group_has_plans": ("plans", "rollout-plans"),
+    "plan_exists": ("existing", "rollout-plans"),
+    "plan_in_use": ("rules", "rules"),
+    "belongs_to_rollout": ("rollout", "rollouts"),
+    "window_exists": ("existing", "maintenance-windows"),
+    "group_has_profiles": ("profiles", "policy-profiles"),
+    "profile_exists": ("existing", "policy-profiles"),
+    "profile_assigned": ("groups", "groups"),
     "group_cycle": ("path", "groups"),
+    "query_exists": ("existing", "queries"),
+    "query_in_use": ("approvals", "approvals"),
+    "query_named": ("rules", "rules"),
+    "rule_exists": ("existing", "rules"),
+    "group_has_rules": ("rules", "rules"),
     "eula_not_accepted": ("eulas", "eulas"),
     "approval_conflict": ("existing", "approvals"),
 }

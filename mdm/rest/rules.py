@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -158,7 +159,8 @@ def _disable(call: Call[NoQuery, NoBody]) -> Reply:
 
 def _run(call: Call[NoQuery, NoBody]) -> Reply:
     run = request_run(call.conn, call.origin, call.path_params["rule"], now=call.now)
-    return Reply.created(f"/rules/{run.rule_id}/runs/{run.id}", run)
+    reply = Reply.created(f"/rules/{run.rule_id}/runs/{run.id}", run)
+    return replace(reply, after_commit=call.services.wake_rules)
 
 
 def _list_runs(call: Call[PageQuery, NoBody]) -> Reply:

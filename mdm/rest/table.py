@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mdm.rest import approvals, audit, catalog, devices, eulas, groups, sync
+from mdm.rest import (
+    approvals,
+    audit,
+    catalog,
+    devices,
+    eulas,
+    groups,
+    policies,
+    queries,
+    reports,
+    rollbacks,
+    rollout_plans,
+    rollouts,
+    rules,
+    sync,
+    windows,
+)
 
 if TYPE_CHECKING:
     from mdm.rest.operations import Operation
@@ -18,5 +34,13 @@ OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
     *sync.OPERATIONS,
     *eulas.OPERATIONS,
     *approvals.OPERATIONS,
+    *queries.OPERATIONS,
+    *rules.OPERATIONS,
+    *rollout_plans.OPERATIONS,
+    *rollouts.OPERATIONS,
+    *windows.OPERATIONS,
+    *reports.OPERATIONS,
+    *policies.OPERATIONS,
+    *rollbacks.OPERATIONS,
     *audit.OPERATIONS,
 )

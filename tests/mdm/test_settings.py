@@ -14,6 +14,9 @@ from mdm.settings import Settings, SettingsError, load_settings
 from mdm.storage.urls import parse_database_url
 
 ROOT = Path(__file__).parents[2]
+ONE_LINE = (
+    "must be one line of 1 to 200 characters, none of them a control character, and no blanks around it"
+)
 NODE_NAME = "must be the name of one node: 1 to 64 characters, none of them / or a control character, and no blanks around them"
 
 
@@ -41,6 +44,8 @@ def test_every_setting_has_a_default() -> None:
         ("BRIDGE_MANAGE_REQUIRE_UPDATE_APPROVAL", "0", "manage_require_update_approval", False),
         ("BRIDGE_PROVIDER_ID", "MS DM Server", "provider_id", "MS DM Server"),
         ("BRIDGE_PROVIDER_ID", "ü" * 64, "provider_id", "ü" * 64),
+        ("BRIDGE_ORGANIZATION", "Jörg & Söhne", "organization", "Jörg & Söhne"),
+        ("BRIDGE_ORGANIZATION", "", "organization", None),
         ("BRIDGE_LOG_FORMAT", "json", "log_format", "json"),
         ("BRIDGE_LOG_LEVEL", "debug", "log_level", "debug"),
         ("BRIDGE_DATABASE_POOL_SIZE", "3", "database_pool_size", 3),
@@ -120,6 +125,7 @@ def test_a_missing_secrets_directory_is_a_problem(monkeypatch: pytest.MonkeyPatc
             ("provider_id", name, NODE_NAME)
             for name in ("", "a/b", "..", "*", "a\tb", "a\x7f", " a", "a" * 65)
         ),
+        *(("organization", name, ONE_LINE) for name in ("", "a\nb", " a", "a\x00", "a" * 201)),
         ("nonsense", "1", "is not a setting"),
     ],
 )

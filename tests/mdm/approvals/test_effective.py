@@ -220,6 +220,7 @@ def test_time_that_changes_it_is_told(sqlite_bench: Bench) -> None:
 
 
 PRODUCT_ID = "a3c2375d-0c8a-42f9-bce0-28333e198407"
+FAMILY_ID = "6964aab4-c5b5-43bd-a17d-ffb4346a8e1d"
 QUERY_ID = "qry_0123456789abcdef0123"
 
 
@@ -227,6 +228,15 @@ def grouped(bench: Bench) -> None:
     """A is of the product, B is found by the query; both are in the classification."""
     for update_id in (A, B):
         bench.catalogue(update_id, classification_id=CLASS)
+    bench.add("category", id=FAMILY_ID, revision_number=1, category_type="ProductFamily", title="Windows")
+    bench.add(
+        "category",
+        id=PRODUCT_ID,
+        revision_number=1,
+        category_type="Product",
+        title="Windows 11",
+        parent_id=FAMILY_ID,
+    )
     bench.add("revision_category", update_id=A, revision_number=200, category_id=PRODUCT_ID)
     bench.add(
         "saved_query",
@@ -252,6 +262,9 @@ def test_products_and_queries_are_known_where_they_are_named(bench: Bench) -> No
         bare = update_facts(connection, [A, B])
     assert [facts[each].groups for each in (A, B, C)] == [{PRODUCT_ID}, {QUERY_ID}, set()]
     assert not bare[A].groups | bare[B].groups
+    with bench.database.read() as connection:
+        both = update_facts(connection, [A, B], [product, Intent("3", PRODUCT, FAMILY_ID)])
+    assert [both[each].groups for each in (A, B)] == [{PRODUCT_ID, FAMILY_ID}, set()]
     assert product.covers(A, facts[A])
     assert not product.covers(A, bare[A])
 
@@ -259,7 +272,7 @@ def test_products_and_queries_are_known_where_they_are_named(bench: Bench) -> No
 def test_a_blocked_product_or_query_in_a_classification(bench: Bench) -> None:
     """The classification's GUID would bring it, unless all of it is withdrawn."""
     grouped(bench)
-    for kind, target_id, update_id in ((PRODUCT, PRODUCT_ID, A), (QUERY, QUERY_ID, B)):
+    for kind, target_id, update_id in ((PRODUCT, FAMILY_ID, A), (QUERY, QUERY_ID, B)):
         block = Intent("1", kind, target_id, action=BLOCK, reason="INC-1")
         with bench.database.write() as connection:
             assert class_facts(connection, [block], [CLASS]).with_block == {CLASS}

@@ -17,12 +17,13 @@ from mdm.approvals.eulas import (
     open_eulas_of_classification,
     open_eulas_of_update,
 )
-from mdm.approvals.ledger import Acceptance
 from mdm.audit import Origin
 from mdm.errors import BridgeError, Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
     from conftest import Bench
+
+    from mdm.approvals.ledger import Acceptance
 
 ORIGIN = Origin(actor="client:legal", token_id="tok_1", request_id="r1", remote_addr="10.0.0.9")
 E1 = "eeeeeeee-0000-4000-8000-000000000001"

@@ -102,7 +102,16 @@ def test_only_the_groups_of_the_proposal(bench: Bench) -> None:
 def test_products_and_queries(bench: Bench) -> None:
     """What they hold now."""
     bench.catalogue(A, classification_id=CLASS)
-    bench.add("category", id=PRODUCT, revision_number=1, category_type="Product", title="Windows 11")
+    family = "6964aab4-c5b5-43bd-a17d-ffb4346a8e1d"
+    bench.add("category", id=family, revision_number=1, category_type="ProductFamily", title="Windows")
+    bench.add(
+        "category",
+        id=PRODUCT,
+        revision_number=1,
+        category_type="Product",
+        title="Windows 11",
+        parent_id=family,
+    )
     bench.add("revision_category", update_id=A, revision_number=200, category_id=PRODUCT)
     device = bench.enrol()
     device.installable = {A: (1, 200), B: (1, 200)}
@@ -113,6 +122,8 @@ def test_products_and_queries(bench: Bench) -> None:
         1,
         [A],
     )
+    of_family = preview(bench, family, target_type="product")
+    assert (of_family.reach.offered, [each.update_id for each in of_family.updates]) == (1, [A])
     blocked = make(bench, PRODUCT, target_type="product", action="block", reason="INC-1")
     assert [(each.approval_id, each.wins) for each in preview(bench, A).rivals] == [(blocked, True)]
     assert [(each.approval_id, each.wins) for each in preview(bench, B).rivals] == []

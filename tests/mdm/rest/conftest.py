@@ -127,7 +127,7 @@ def sqlite_api(sqlite_bench: Bench, data_dir: Path) -> Iterator[Api]:
 @pytest.fixture
 def accepting_api(bench: Bench, data_dir: Path) -> Iterator[Api]:
     """The API of a bridge whose tokens may accept EULAs."""
-    yield from make_api(bench, data_dir, eula_accept_by_token=True)
+    yield from make_api(bench, data_dir, eula_accept_by_token=True, organization="Contoso Ltd.")
 
 
 @pytest.fixture

@@ -39,8 +39,12 @@ def test_a_guid_in_any_form(sqlite_api: Api, text: str) -> None:
         "action": "approve",
         "delivery": None,
         "group_ids": ["all-devices"],
+        "rollout_id": None,
+        "stage": None,
+        "rule_id": None,
         "not_before": None,
         "expires_at": None,
+        "deadline": None,
         "allow_without_metadata": False,
         "reason": None,
         "created_at": "2026-11-21T12:00:00Z",
@@ -100,7 +104,11 @@ def test_a_superseded_update_warns(api: Api) -> None:
         ({"target": {"type": "update"}}, "/target/id", "required"),
         ({"target": {"type": "update", "id": "KB5041585"}}, "/target/id", "invalid_guid"),
         ({"target": {"type": "update", "id": f"{{{A}"}}, "/target/id", "invalid_guid"),
-        ({"target": {"type": "product", "id": A}}, "/target/type", "invalid_value"),
+        ({"target": {"type": "company", "id": A}}, "/target/type", "invalid_value"),
+        ({"target": {"type": "product", "id": A}}, "/target/id", "unknown_product"),
+        ({"target": {"type": "query", "id": "qry_0123456789abcdef0123"}}, "/target/id", "unknown_query"),
+        ({"target": {"type": "query", "id": A}}, "/target/id", "unknown_query"),
+        ({"target": {"type": "query", "id": "qry_"}}, "/target/id", "invalid_guid"),
         ({"target": {"type": "update", "id": CLASS}}, "/target/id", "not_update"),
         ({"action": "decline"}, "/action", "invalid_value"),
         ({"action": "block"}, "/reason", "required"),
@@ -140,7 +148,11 @@ def test_a_superseded_update_warns(api: Api) -> None:
         ({"group_ids": ["x"] * 101}, "/group_ids", "too_long"),
         ({"allow_without_metadata": "true"}, "/allow_without_metadata", "wrong_type"),
         ({"allow_without_metadata": 1}, "/allow_without_metadata", "wrong_type"),
-        ({"deadline": "2026-12-01T00:00:00Z"}, "/deadline", "unknown_member"),
+        ({"deadline": "2026-12-01"}, "/deadline", "invalid_value"),
+        ({"deadline": "2026-11-21T12:00:00Z"}, "/deadline", "too_early"),
+        ({"deadline": "2026-11-24T00:00:00Z", "expires_at": LATER}, "/deadline", "too_late"),
+        ({"action": "block", "reason": "INC-1", "deadline": LATER}, "/deadline", "not_for_blocks"),
+        ({"rollout_id": "rol_1"}, "/rollout_id", "unknown_member"),
     ],
 )
 def test_wrong_members(sqlite_api: Api, wrong: dict[str, Any], pointer: str, code: str) -> None:
@@ -280,9 +292,13 @@ def test_the_life_of_a_block_is_in_the_audit(api: Api) -> None:
         "delivery": "device",
         "group_ids": ["all-devices"],
         "not_before": None,
-        "expires_at": "2026-11-23T00:00:00+00:00",
+        "expires_at": "2026-11-23T00:00:00Z",
+        "deadline": None,
         "allow_without_metadata": False,
         "reason": "breaks VPN, INC-4471",
+        "rollout_id": None,
+        "stage": None,
+        "rule_id": None,
     }
     assert gone["detail"]["action"] == "block"
 
@@ -304,3 +320,46 @@ def test_a_block_keeps_an_update_from_the_device(api: Api) -> None:
     api.post(f"/approvals/{block['id']}/revoke", {}, 200)
     device.check_in()
     assert device.approved == [B, A]
+
+
+def test_a_product_and_a_saved_query(api: Api) -> None:
+    """Both are expanded, go by name, and reach the device update by update."""
+    product = "a3c2375d-0c8a-42f9-bce0-28333e198407"
+    api.bench.add("category", id=product, revision_number=1, category_type="Product", title="Windows 11")
+    device = api.bench.enrol("DEV1")
+    device.installable = {A: (1, 200), B: (1, 200)}
+    for update_id in (A, B):
+        api.bench.catalogue(update_id, classification_id=CLASS)
+    api.bench.add("revision_category", update_id=A, revision_number=200, category_id=product)
+    query = api.post("/queries", {"name": "By title", "criteria": {"title": "Update b*"}})
+    device.check_in()
+    assert device.approved == []
+    made = api.post("/approvals", body(product, "product", deadline=LATER))
+    assert (made["target"]["title"], made["delivery"], made["deadline"]) == ("Windows 11", "expanded", LATER)
+    device.check_in()
+    assert device.approved == [A]
+    found = api.post("/approvals/preview", body(query["id"], "query"), 200)
+    assert (found["obstacles"], found["reach"]["offered"]) == ([], 1)
+    made = api.post("/approvals", body(query["id"], "query"))
+    assert (made["target"]["title"], made["delivery"]) == ("By title", "expanded")
+    device.check_in()
+    assert device.approved == [A, B]
+    revoked = api.post(f"/approvals/{made['id']}/revoke", {}, 200)
+    assert revoked["residual"]["detail"].startswith("1 device holds updates that this query finds already")
+
+
+def test_what_a_rollout_has_made_is_not_revoked_by_itself(sqlite_api: Api) -> None:
+    """Else the rollout would go on without it, and nobody would know."""
+    api = sqlite_api
+    api.bench.catalogue(A)
+    plan = api.post(
+        "/rollout-plans", {"name": "One", "rings": [{"name": "All", "group_ids": ["all-devices"]}]}
+    )
+    rollout = api.post("/rollouts", {"name": "November", "plan_id": plan["id"], "update_ids": [A]})
+    (approval,) = api.get("/approvals")["items"]
+    assert (approval["rollout_id"]["id"], approval["stage"]) == (rollout["id"], 1)
+    assert (approval["effective_state"], approval["reasons"]) == ("held", ["rollout_gate"])
+    problem = api.refused("POST", f"/approvals/{approval['id']}/revoke", 409, "belongs_to_rollout", json={})
+    assert problem["rollout"] == rollout["id"]
+    api.post(f"/rollouts/{rollout['id']}/stop", {}, 200)
+    assert api.get(f"/approvals/{approval['id']}")["requested_state"] == "revoked"

@@ -227,3 +227,67 @@ def test_the_windows_of_a_device_is_shown(api: Api) -> None:
     for shown in (api.get("/devices/id-DEV1"), api.get("/devices")["items"][0]):
         assert (shown["os_version"], shown["os_edition"]) == ("10.0.26100.4652", "Windows 11 Enterprise")
     assert api.get("/devices/id-DEV1")["identity_as_of"] == "2026-11-21T12:00:02Z"
+
+
+def test_any_update_is_explained(api: Api) -> None:
+    """One the device offers, one it never spoke of, by a GUID in any form; with how fresh that is."""
+    device = api.bench.enrol("DEV1")
+    device.installable = {A: (1, 200)}
+    device.check_in()
+    found = api.get(f"/devices/id-DEV1/updates/{{{A.upper()}}}")
+    (listed,) = api.get("/devices/id-DEV1/updates")["items"]
+    assert found["update"] == listed
+    assert (listed["reason"], listed["failures"], listed["advice"], listed["until"]) == (
+        "not_approved",
+        0,
+        None,
+        None,
+    )
+    assert found["as_of"] == "2026-11-21T12:00:00Z"
+    assert set(found["freshness"]) == {
+        "device_seen",
+        "lists_read",
+        "installed_read",
+        "scanned",
+        "catalogue_synced",
+    }
+    unknown = api.get(f"/devices/id-DEV1/updates/{B}")["update"]
+    assert (unknown["reason"], unknown["state"]) == ("unknown_update", None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/devices/dev_nowhere/updates/{A}",
+        "/devices/id-DEV1/updates/KB5041585",
+        "/devices/id-DEV1/updates/a%00b",
+        "/devices/id-DEV1/updates/0fa1201d-4330-4fa8-8ae9-b877473b6441",
+    ],
+)
+def test_what_is_no_update_of_a_device_is_not_found(sqlite_api: Api, path: str) -> None:
+    """Neither is a classification."""
+    sqlite_api.bench.enrol("DEV1")
+    sqlite_api.refused("GET", path, 404, "not_found")
+
+
+def test_a_device_shows_its_channel(api: Api) -> None:
+    """In the answer that created it, in its page, and after its tags were set."""
+    device = enrol(api, "DEV1")
+    path = f"/devices/{device['id']}"
+    assert device["update_channel"]["channel"] == "none"
+    assert api("PUT", f"{path}/tags", json={"tags": []}).json()["update_channel"] == device["update_channel"]
+    api.bench.approve(A)
+    shown = api.get(path)["update_channel"]
+    assert (shown["channel"], shown["verdict"], shown["recommendation"]) == (
+        "approvals",
+        "not_enforced",
+        "enforce",
+    )
+    assert shown["evidence"] == {
+        "scans_needed": 3,
+        "waiting": 0,
+        "scans_waited": 0,
+        "installed": 0,
+        "failed": 0,
+        "acted_at": None,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,6 +59,7 @@ def test_lists(api: Api) -> None:
         ],
         "update_count": 1,
         "updates_waiting": 1,
+        "waiting": None,
     }
     assert second["id"] == E2
     assert api.get("/eulas", accepted="true")["items"] == []
@@ -114,8 +116,8 @@ def test_accepting(accepting_api: Api) -> None:
     document = accepting_api.get(f"/eulas/{E1}")
     assert (document["accepted"], document["updates_waiting"]) == (True, 0)
     assert document["acceptances"] == [first]
-    (row,) = accepting_api.bench.rows("eula_acceptance")
-    assert (row["remote_addr"], row["request_id"]) == ("testclient", "from-the-test")
+    assert (first["remote_addr"], first["request_id"]) == ("testclient", "from-the-test")
+    assert (first["by_machine"], first["organization"]) == (True, "Contoso Ltd.")
 
 
 @pytest.mark.parametrize(
@@ -149,3 +151,61 @@ def test_tokens_may_not_accept_unless_told(api: Api) -> None:
     )
     assert problem["scope"] == "eula.accept"
     assert api.bench.rows("eula_acceptance") == []
+
+
+def test_the_queue(api: Api) -> None:
+    """Only what approvals wait for, with who waits and for how long."""
+    fill(api)
+    assert api.get("/eulas", waiting="true")["items"] == []
+    assert len(api.get("/eulas", waiting="false")["items"]) == 2
+    api.bench.approve(A)
+    (view,) = api.get("/eulas", waiting="true")["items"]
+    (row,) = api.bench.rows("approval")
+    assert (view["id"], view["waiting"]["devices"], view["waiting"]["since"]) == (
+        E1,
+        0,
+        "2026-11-21T12:00:00Z",
+    )
+    assert view["waiting"]["approvals"] == [
+        {
+            "id": row["id"],
+            "target_type": "update",
+            "target_id": A,
+            "created_by": "test",
+            "rule_id": None,
+            "rollout_id": None,
+            "stage": None,
+            "since": "2026-11-21T12:00:00Z",
+            "update_ids": [A],
+        }
+    ]
+    assert api.get(f"/eulas/{E1}")["waiting"] == view["waiting"]
+    api.refused("GET", "/eulas", 422, "validation_failed", params={"waiting": "maybe"})
+
+
+def test_the_ledger(accepting_api: Api) -> None:
+    """Newest first, page by page, in the name of the organisation of the settings."""
+    fill(accepting_api)
+    accepting_api.bench.add("eula_text", eula_id=E2, locale="en", file_sha1="z", text=TEXT, text_sha256=HASH)
+    first = accepting_api.post(f"/eulas/{E1}/accept", BODY)
+    accepting_api.clock.now += timedelta(seconds=1)
+    second = accepting_api.post(f"/eulas/{E2}/accept", BODY)
+    assert accepting_api.pages("/eula-acceptances", limit=1) == [[second], [first]]
+    assert accepting_api.get("/eula-acceptances", eula_id=E1.upper())["items"] == [first]
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "code"),
+    [
+        ({"eula_id": "x"}, 422, "validation_failed"),
+        ({"eula_id": "a\x00b"}, 422, "validation_failed"),
+        ({"limit": "501"}, 422, "validation_failed"),
+        ({"cursor": "bm8"}, 400, "invalid_cursor"),
+        ({"accepted_by": "me"}, 400, "unknown_parameter"),
+    ],
+)
+def test_wrong_questions_to_the_ledger(
+    sqlite_api: Api, params: dict[str, str], status: int, code: str
+) -> None:
+    """Each is refused with a code."""
+    sqlite_api.refused("GET", "/eula-acceptances", status, code, params=params)

@@ -227,6 +227,7 @@ def test_a_failing_handler_leaves_nothing_behind(api: Api, data_dir: Any) -> Non
         api.bench.secrets,
         api.clock,
         lambda: None,
+        lambda: None,
     )
     app = Starlette(routes=operation_routes([operation], services), exception_handlers=EXCEPTION_HANDLERS)
     client = TestClient(RequestId(RequestLog(app)), headers={"Authorization": f"Bearer {api.token}"})
@@ -257,7 +258,12 @@ def test_a_read_cannot_write(api: Api, data_dir: Any) -> None:
         summary="Read a thing",
     )
     services = Services(
-        load_settings(data_dir=data_dir), api.bench.database, api.bench.secrets, api.clock, lambda: None
+        load_settings(data_dir=data_dir),
+        api.bench.database,
+        api.bench.secrets,
+        api.clock,
+        lambda: None,
+        lambda: None,
     )
     app = Starlette(routes=operation_routes([operation], services), exception_handlers=EXCEPTION_HANDLERS)
     client = TestClient(

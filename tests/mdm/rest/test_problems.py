@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from mdm.errors import BridgeError, Conflict, FieldError, Invalid, Unavailable
 from mdm.rest.middleware import RequestId, RequestLog
 from mdm.rest.problems import (
+    _LINKED,
     EXCEPTION_HANDLERS,
     PROBLEM_MEDIA_TYPE,
     PROBLEMS,
@@ -134,10 +135,15 @@ def test_each_code_is_rendered_and_explained(code: str) -> None:
         "group_exists": {"existing": None},
         "group_in_use": {"approvals": ["1", "2"]},
         "group_named": {"groups": ["1"]},
+        "group_has_profiles": {"profiles": ["1"]},
+        "profile_assigned": {"groups": ["1"]},
+        "profile_exists": {"existing": "1"},
         "group_cycle": {"path": ["1", "2", "1"]},
+        "group_has_windows": {"windows": ["1"]},
+        "window_exists": {"existing": "1"},
         "eula_not_accepted": {"eulas": []},
         "approval_conflict": {"existing": "1"},
-    }.get(code, {})
+    }.get(code, {_LINKED[code][0]: ["1"]} if code in _LINKED else {})
     response = serve(BridgeError("A sentence for people.", code=code, **member))
     body = check_shape(response, "/x")
     app = Starlette(routes=problem_routes())

@@ -23,8 +23,16 @@ OPEN = {"/livez", "/readyz", "/version", "/problems/{slug}", "/omadm"}
 """What answers without a token: probes, explanations, and the devices' endpoint with its own credentials."""
 
 
-SINGLE = {"/audit/verify", "/catalog/upstreams", "/catalog/upstreams/{upstream}/replica"}
-"""What reads one answer, although its path ends in no id; the upstreams are so few that they come at once."""
+SINGLE = {
+    "/audit/verify",
+    "/catalog/upstreams",
+    "/catalog/upstreams/{upstream}/replica",
+    "/devices/{device}/policies",
+    "/policies",
+    "/policy-presets",
+    "/reports/approval-effect",
+}
+"""What reads one answer, although its path ends in no id; upstreams, policies and presets are so few that they come at once."""
 
 
 def path_of(operation: Operation[Any, Any]) -> str:
@@ -142,6 +150,65 @@ def test_every_list_refuses_a_foreign_cursor(sqlite_api: Api, operation: Operati
         requested_by="test",
         state="queued",
         requested_at=sqlite_api.bench.now,
+    )
+    sqlite_api.bench.add(
+        "rollout",
+        id="some-id",
+        name="some",
+        state="stopped",
+        state_at=sqlite_api.bench.now,
+        state_by="test",
+        state_reason={"code": "stopped"},
+        created_at=sqlite_api.bench.now,
+        created_by="test",
+        look_at=sqlite_api.bench.now,
+    )
+    for table, values in (
+        (
+            "saved_query",
+            {"name": "some", "criteria": {}, "version": 1, "created_by": "test"},
+        ),
+        (
+            "approval_rule",
+            {
+                "name": "some",
+                "criteria": {},
+                "action": "notify",
+                "enabled": False,
+                "after_sync": False,
+                "version": 1,
+                "armed_at": sqlite_api.bench.now,
+                "created_by": "test",
+            },
+        ),
+    ):
+        moments = {"created_at": sqlite_api.bench.now, "changed_at": sqlite_api.bench.now}
+        sqlite_api.bench.add(table, id="some-id", **values, **moments)
+    sqlite_api.bench.add(
+        "rule_run",
+        id="some-id",
+        rule_id="some-id",
+        slot="manual:some",
+        trigger="manual",
+        requested_by="test",
+        state="succeeded",
+        requested_at=sqlite_api.bench.now,
+        examined=0,
+        matched=0,
+        outcomes={},
+        waiting_for_eula=0,
+    )
+    sqlite_api.bench.add(
+        "rollback_job",
+        id="some-id",
+        kind="quality",
+        reason="some",
+        group_ids=[],
+        created_at=sqlite_api.bench.now,
+        created_by="test",
+        ends_at=sqlite_api.bench.now,
+        pause_from="2026-11-21",
+        paused_until=sqlite_api.bench.now,
     )
     path = path_of(operation).replace("/upstreams/some-id", f"/upstreams/{upstream}")
     sqlite_api.post("/groups", {"name": "one"})
