@@ -158,6 +158,7 @@ class SyncWorker:
                     http,
                     now=self._clock,
                     patience=self._patience,
+                    xpress=self._settings.upstream_xpress,
                 )
                 ended = run_sync(
                     self._database,

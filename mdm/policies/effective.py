@@ -84,6 +84,8 @@ _REFUSED: Final = (
     .where(
         _device.c.pk == _PK,
         _support.c.supported.is_(False),
+        # Approvals have no effect without it, so each device is asked, whatever one of its build has said.
+        _support.c.name != REQUIRE_UPDATE_APPROVAL,
         _support.c.at > bindparam("since", type_=_support.c.at.type),
     )
 )
@@ -125,7 +127,10 @@ def known_policies(connection: Connection, device_pk: int) -> tuple[dict[str, Kn
 
 
 def refused_by_build(connection: Connection, device_pk: int, now: datetime) -> dict[str, datetime]:
-    """Policies that a device with this one's build and edition has lately answered not to have, and until when that counts."""
+    """Policies that a device with this one's build and edition has lately answered not to have, and until when it counts.
+
+    RequireUpdateApproval is never among them: one odd device must not switch off the approvals of all others.
+    """
     rows = connection.execute(_REFUSED, {"device_pk": device_pk, "since": now - REMEMBERED})
     return {row.name: row.at + REMEMBERED for row in rows}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import and_, exists, or_, select
 
-from mdm.policies.known import FAILED, REMEMBERED, UNSUPPORTED
+from mdm.policies.known import FAILED, UNSUPPORTED
 from mdm.policies.merge import REQUIRE_UPDATE_APPROVAL
 from mdm.storage.statements import table_of
 from mdm.storage.tables import (
@@ -16,7 +16,6 @@ from mdm.storage.tables import (
     Device,
     DevicePolicy,
     GroupMember,
-    PolicySupport,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ __all__ = ["approvals_not_enforced"]
 
 _device = table_of(Device)
 _policy = table_of(DevicePolicy)
-_support = table_of(PolicySupport)
 _member = table_of(GroupMember)
 _approval = table_of(Approval)
 _approval_group = table_of(ApprovalGroup)
@@ -39,26 +37,14 @@ _TROUBLED: Final = (FAILED, UNSUPPORTED)
 def approvals_not_enforced(now: datetime) -> ColumnElement[bool]:
     """True for a device that an approval holds for, and that installs without asking for one.
 
-    It refused RequireUpdateApproval, does not have it, shows another value than it took, or is of a build that does
-    not have it. A device that has not been told yet is none of these.
+    It refused RequireUpdateApproval, does not have it, or shows another value than it took. A device that has not
+    been told yet is none of these.
     """
     troubled = select(_policy.c.device_pk).where(
         _policy.c.name == REQUIRE_UPDATE_APPROVAL,
         or_(_policy.c.status.in_(_TROUBLED), _policy.c.drifted_at.is_not(None)),
     )
-    lacking = exists().where(
-        _support.c.build == _device.c.os_version,
-        _support.c.edition == func.coalesce(_device.c.os_edition, ""),
-        _support.c.name == REQUIRE_UPDATE_APPROVAL,
-        _support.c.supported.is_(False),
-        _support.c.at > now - REMEMBERED,
-    )
-    has_taken = exists().where(
-        _policy.c.device_pk == _device.c.pk,
-        _policy.c.name == REQUIRE_UPDATE_APPROVAL,
-        _policy.c.value.is_not(None),
-    )
-    return and_(_is_approved_for(now), or_(_device.c.pk.in_(troubled), and_(lacking, ~has_taken)))
+    return and_(_is_approved_for(now), _device.c.pk.in_(troubled))
 
 
 def _is_approved_for(now: datetime) -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, exists, or_, select
 
 from csp.classifications import CLASSIFICATIONS, DEFINITION_UPDATES
 from csp.rollback import FIRST_BUILD, PAUSED_BY, RollbackKind
@@ -149,8 +149,25 @@ def read_facts(conn: Connection, kind: RollbackKind, device_pks: Collection[int]
 
 
 def _read_offered(conn: Connection, kind: RollbackKind, found: Mapping[int, Facts]) -> None:
-    """Updates that are offered and replace installed ones: these are not the latest then."""
+    """Updates that are offered and replace the newest installed one: that is not the latest then.
+
+    A month has several updates of a kind, one for Windows and one for .NET; that the other one is offered says nothing
+    of the one that Windows would take back.
+    """
     offered, installed, older = _rows.alias("offered"), _rows.alias("installed"), _revision.alias("older")
+    also, newer = _rows.alias("also"), _revision.alias("newer")
+    overtaken = (
+        exists()
+        .where(
+            also.c.device_pk == installed.c.device_pk,
+            also.c.state == "installed",
+            newer.c.update_id == also.c.update_id,
+            newer.c.is_latest,
+            newer.c.created > older.c.created,
+            is_of_kind(kind, newer.c.classification_id),
+        )
+        .correlate(installed, older)
+    )
     edges = (
         _relation.c.update_id == _revision.c.update_id,
         _relation.c.revision_number == _revision.c.revision_number,
@@ -174,6 +191,7 @@ def _read_offered(conn: Connection, kind: RollbackKind, found: Mapping[int, Fact
             offered.c.device_pk.in_(found),
             offered.c.lists.bitwise_and(_INSTALLABLE) != 0,
             is_of_kind(kind, _revision.c.classification_id),
+            ~overtaken,
         )
         .order_by(offered.c.device_pk, _revision.c.update_id.desc(), older.c.update_id.desc())
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, select
 
-from mdm.devices.scope import require_groups
+from mdm.devices.groups import find_groups
 from mdm.rollbacks.conditions import is_paused, read_facts, refusal
 from mdm.rollbacks.store import affected, is_busy
 from mdm.storage.statements import table_of
@@ -70,7 +70,7 @@ def preview_rollback(
 ) -> RollbackPreview:
     """Ask what a rollback would come to; raises Invalid and NotFound as `create_rollback` does."""
     condition = affected(conn, scope)
-    require_groups(conn, scope.group_ids)
+    find_groups(conn, scope.group_ids)
     sides: dict[bool, list[PreviewedDevice]] = {True: [], False: []}
     counts = {True: 0, False: 0}
     for rows in _pieces(conn, kind, condition, now):

@@ -8,7 +8,6 @@ from sqlalchemy import select
 
 from mdm.approvals.batch import revoke_for_rollout
 from mdm.approvals.store import create_approval
-from mdm.approvals.versions import intent_changed
 from mdm.errors import Conflict
 from mdm.rollbacks.store import RollbackScope, create_rollback
 from mdm.rollouts import stages
@@ -142,8 +141,6 @@ def roll_back_rollout(
 
 
 def _end(conn: Connection, origin: Origin, before: Rollout, step: Step, now: datetime) -> Rollout:
-    # All groups in one order before the approvals come to them one by one: so no two changes wait in a circle.
-    intent_changed(conn, group_ids_of(before.stages))
     after = _write(conn, origin, before, step, now)
     revoke_for_rollout(conn, origin, before.id, now=now)
     return after

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import and_, case, false, func, select
 
 from csp.snapshot import UpdateList
+from mdm.devices.scope import in_groups
 from mdm.rollouts.findings import Evidence
 from mdm.rollouts.turns import turn_of
 from mdm.storage.statements import table_of
@@ -57,13 +58,13 @@ _PIECE: Final = 20_000
 
 def devices_of_ring(ring: Ring, earlier: Sequence[Ring]) -> ColumnElement[bool]:
     """The enrolled devices of a ring that are in none of the earlier ones, as a condition on `device`."""
-    mine = _in_groups(ring.group_ids)
+    mine = in_groups(ring.group_ids)
     before = {group_id for each in earlier for group_id in each.group_ids}
     if not before:
         return and_(_device.c.unenrolled_at.is_(None), mine)
     if ALL_DEVICES in before:
         return false()
-    return and_(_device.c.unenrolled_at.is_(None), mine, ~_in_groups(before))
+    return and_(_device.c.unenrolled_at.is_(None), mine, ~in_groups(before))
 
 
 def count_targeted(conn: Connection, ring: Ring, earlier: Sequence[Ring]) -> int:
@@ -77,7 +78,7 @@ def count_shared(conn: Connection, ring: Ring, earlier: Sequence[Ring]) -> int:
     before = {group_id for each in earlier for group_id in each.group_ids}
     if not before:
         return 0
-    shared = and_(_device.c.unenrolled_at.is_(None), _in_groups(ring.group_ids), _in_groups(before))
+    shared = and_(_device.c.unenrolled_at.is_(None), in_groups(ring.group_ids), in_groups(before))
     return conn.execute(select(func.count()).select_from(_device).where(shared)).scalar_one()
 
 
@@ -132,12 +133,6 @@ def reach(conn: Connection, rollout: Rollout, stage: Stage, slots: int) -> tuple
 
 def _earlier(rollout: Rollout, stage: Stage) -> list[Ring]:
     return [each.ring for each in rollout.stages if each.number < stage.number]
-
-
-def _in_groups(group_ids: Collection[str]) -> ColumnElement[bool]:
-    if ALL_DEVICES in group_ids:
-        return _device.c.pk.is_not(None)
-    return _device.c.pk.in_(_members(group_ids))
 
 
 def _members(group_ids: Collection[str]) -> Select[int]:

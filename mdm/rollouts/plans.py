@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert, select, update
 
@@ -13,7 +13,7 @@ from mdm.devices.groups import lock_groups
 from mdm.errors import Conflict, FieldError, Invalid, NotFound
 from mdm.rollouts.rings import Ring, check_rings, read_ring
 from mdm.storage.statements import insert_ignore, table_of
-from mdm.storage.tables import DeviceGroup, RolloutPlan, RolloutPlanGroup
+from mdm.storage.tables import ApprovalRule, DeviceGroup, RolloutPlan, RolloutPlanGroup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,10 @@ __all__ = [
 _plan = table_of(RolloutPlan)
 _plan_group = table_of(RolloutPlanGroup)
 _group = table_of(DeviceGroup)
+_rule = table_of(ApprovalRule)
+
+_NAMED: Final = 20
+"""Rules named in one `plan_in_use`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +115,18 @@ def change_plan(
 
 
 def delete_plan(conn: Connection, origin: Origin, plan_id: str, *, now: datetime) -> None:
-    """Delete a plan; rollouts that were started with it go on. Raises NotFound."""
+    """Delete a plan; rollouts that were started with it go on.
+
+    Raises NotFound, and Conflict `plan_in_use` while rules name it, because their next runs would start nothing.
+    """
     before = _locked(conn, plan_id)
+    rules = conn.scalars(
+        select(_rule.c.id).where(_rule.c.plan_id == plan_id).order_by(_rule.c.id).limit(_NAMED)
+    ).all()
+    if rules:
+        raise Conflict(
+            f"Rules start rollouts with the plan {before.name!r}.", code="plan_in_use", rules=list(rules)
+        )
     conn.execute(delete(_plan).where(_plan.c.id == plan_id))
     _record(conn, origin, "delete", plan_id, before=_audited(before), after=None, now=now)
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, or_, select
 
-from mdm.devices.scope import in_groups, require_groups
+from mdm.devices.groups import find_groups
+from mdm.devices.scope import in_groups
 from mdm.storage.statements import table_of
 from mdm.storage.tables import ALL_DEVICES, Device, GroupMember, MaintenanceWindow, WindowGroup
 from mdm.windows.definition import check_definition
@@ -76,7 +77,7 @@ def preview_window(
     NotFound as `create_window` does.
     """
     recurrence = check_definition(definition)
-    require_groups(conn, definition.group_ids)
+    find_groups(conn, definition.group_ids)
     affected = in_groups(definition.group_ids)
     others = _has_others(replaces)
     count = select(func.count()).select_from(_device).where(affected)

@@ -49,6 +49,7 @@ def upgrade() -> None:
         sqlite_where=approved,
         postgresql_where=approved,
     )
+    op.create_index(op.f("ix_category_parent_id"), "category", ["parent_id"])
     op.create_table(
         "withdrawal_answer",
         sa.Column("build", sa.String(), nullable=False),
@@ -70,6 +71,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("facts_version")
     op.drop_table("withdrawal_answer")
+    op.drop_index(op.f("ix_category_parent_id"), table_name="category")
     op.drop_index(op.f("ix_device_update_approved"), table_name="device_update")
     with op.batch_alter_table("device_update") as batch:
         batch.drop_column("delivered_at")

@@ -20,7 +20,9 @@ from mdm.storage.tables.catalog import (
     RevisionText,
     UpdateRevision,
 )
+from mdm.storage.tables.certificates import CertificateAuthority, IssuedCertificate
 from mdm.storage.tables.devices import Device, DeviceEvent, DeviceUpdate, WithdrawalAnswer
+from mdm.storage.tables.enrolment import Enrolment, EnrolmentFailure, EnrolmentToken, EnrolmentUser
 from mdm.storage.tables.eulas import Eula, EulaAcceptance, EulaText
 from mdm.storage.tables.evidence import ApprovalEvidence, ApprovalTrial
 from mdm.storage.tables.groups import (
@@ -80,6 +82,7 @@ __all__ = [
     "AuditHead",
     "AuthFailure",
     "Category",
+    "CertificateAuthority",
     "Device",
     "DeviceEvent",
     "DeviceGroup",
@@ -89,6 +92,10 @@ __all__ = [
     "DmPart",
     "DmReply",
     "DmSession",
+    "Enrolment",
+    "EnrolmentFailure",
+    "EnrolmentToken",
+    "EnrolmentUser",
     "Eula",
     "EulaAcceptance",
     "EulaText",
@@ -96,6 +103,7 @@ __all__ = [
     "GroupLink",
     "GroupMember",
     "GroupsVersion",
+    "IssuedCertificate",
     "ListedUpdate",
     "MaintenanceWindow",
     "NeededAnswer",

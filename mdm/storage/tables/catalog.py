@@ -152,4 +152,4 @@ class Category(SQLModel, table=True):
     category_type: str | None = Field(default=None, index=True)
     """`UpdateClassification`, `Product`, `ProductFamily`, `Company`; None where the document has none."""
     title: str
-    parent_id: str | None = None
+    parent_id: str | None = Field(default=None, index=True)

@@ -174,6 +174,15 @@ def test_one_odd_device_does_not_speak_for_its_build(fleet: Fleet) -> None:
     assert wanted(fleet, 3).unsupported == set()
 
 
+def test_approvals_do_not_hang_on_what_another_device_said(fleet: Fleet) -> None:
+    """RequireUpdateApproval is asked of each device: one that lacks it must not switch off the others' approvals."""
+    for pk in (1, 2):
+        fleet.add_device(pk, **BUILD)
+    fleet.hear(1, ("Replace", APPROVAL, 405, "1"))
+    assert wanted(fleet, 1, approvals=True).unsupported == {APPROVAL}
+    assert wanted(fleet, 2, approvals=True).unsupported == set()
+
+
 def test_the_other_way_round_a_success_corrects_the_memory(fleet: Fleet) -> None:
     """A device that was asked before the first refusal takes it after all."""
     fleet.add_profile("prf_1", {AUTO: "2"}, everybody=1)
