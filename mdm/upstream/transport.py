@@ -2,8 +2,8 @@
 
 A call is tried up to four times, with exponential back-off and jitter, after a connection error, a timeout,
 HTTP 429 or 502-504, HTTP 500 without a readable fault, and the fault ServerBusy. What is read is counted while
-it streams, and one attempt has one deadline however slowly the peer drips. Content codings are refused: none
-is asked for, and they would defeat the count.
+it streams, and one attempt has one deadline however slowly the peer drips. Of content codings only `xpress` is
+ever asked for, and only by who wants it; it is counted on the wire and decompressed. Any other would defeat the count.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import httpx2
 
 from mdm.upstream.answers import read_fault
 from mdm.upstream.errors import AnswerTimeout, AnswerTooLarge, InvalidAnswer, SoapFault, TransportError
+from mdm.upstream.xpress import XpressReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from mdm.upstream.requests import SoapRequest
@@ -41,6 +42,8 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _LATER: Final = frozenset({429, 500, 502, 503, 504})
+_IDENTITY: Final = "identity"
+_XPRESS: Final = "xpress"
 
 
 def open_http_client(*, proxy: str | None = None, ca_file: Path | None = None) -> httpx2.Client:
@@ -105,14 +108,15 @@ class Reader(Protocol[T_co]):
 class Transport:
     """Posts calls and gets files over one httpx client."""
 
-    def __init__(self, http: httpx2.Client, patience: Patience) -> None:
-        """Use a client that somebody else closes."""
+    def __init__(self, http: httpx2.Client, patience: Patience, *, xpress: bool = False) -> None:
+        """Use a client that somebody else closes; with `xpress`, have answers of calls compressed (MS-WSUSSS 2.1)."""
         self._http = http
         self._patience = patience
+        self._coding = _XPRESS if xpress else _IDENTITY
         self.before_attempt: Callable[[], None] = _nothing
         """Runs before every attempt; what it raises ends the call."""
         self.bytes_received = 0
-        """Body bytes read so far, refused and failed answers included."""
+        """Body bytes read so far as they came over the line, refused and failed answers included."""
 
     def post(self, url: str, request: SoapRequest, *, max_bytes: int, retry_timeouts: bool = True) -> bytes:
         """Return the body of an HTTP 200 answer.
@@ -181,15 +185,17 @@ class Transport:
     ) -> tuple[int, bytes]:
         """Status and, unless that is 200, body; the body of a 200 goes to the reader."""
         deadline = self._patience.monotonic() + self._patience.deadline
-        headers = {"Accept-Encoding": "identity", **(request.headers if request else {})}
+        # files are asked for as they are: their digests are of that, and a WSUS compresses answers only
+        accepted = self._coding if request else _IDENTITY
+        headers = {"Accept-Encoding": accepted, **(request.headers if request else {})}
         content = request.body if request else None
         where = _place(url)
         try:
             with self._http.stream(
                 method, url, content=content, headers=headers, follow_redirects=False
             ) as response:
-                coding = response.headers.get("Content-Encoding", "identity")
-                if coding.lower() != "identity":
+                coding = response.headers.get("Content-Encoding", _IDENTITY)
+                if coding.lower() not in {accepted, _IDENTITY}:
                     raise InvalidAnswer(
                         f"{where} sent the content coding {coding[:40]!r}, which nobody asked for"
                     )
@@ -209,15 +215,22 @@ class Transport:
     def _read(
         self, response: httpx2.Response, reader: Reader[object], limit: int, deadline: float, where: str
     ) -> None:
+        chunks = self._chunks(response, limit, deadline, where)
+        if response.headers.get("Content-Encoding", _IDENTITY).lower() == _XPRESS:
+            chunks = _unpacked(chunks, limit, where)
+        for chunk in chunks:
+            reader.feed(chunk)
+
+    def _chunks(self, response: httpx2.Response, limit: int, deadline: float, where: str) -> Iterator[bytes]:
+        """The body as it comes over the line."""
         length = 0
         for chunk in response.iter_raw():
             self.bytes_received += len(chunk)
             length += len(chunk)
-            if length > limit:
-                raise AnswerTooLarge(f"the answer of {where} has more than {limit} bytes")
+            _check_length(length, limit, where)
             if self._patience.monotonic() > deadline:
                 raise AnswerTimeout(f"{where} took more than {self._patience.deadline:g} s to answer")
-            reader.feed(chunk)
+            yield chunk
 
 
 class _Whole:
@@ -231,6 +244,26 @@ class _Whole:
 
     def close(self) -> bytes:
         return bytes(self._body)
+
+
+def _unpacked(chunks: Iterable[bytes], limit: int, where: str) -> Iterator[bytes]:
+    """The body as it was before `xpress`, under the limit of answers that come as they are.
+
+    What comes over the line keeps its own count: blocks that come to nothing would have no limit otherwise.
+    """
+    reader = XpressReader()
+    length = 0
+    for chunk in chunks:
+        for block in reader.feed(chunk):
+            length += len(block)
+            _check_length(length, limit, where)
+            yield block
+    reader.close()
+
+
+def _check_length(length: int, limit: int, where: str) -> None:
+    if length > limit:
+        raise AnswerTooLarge(f"the answer of {where} has more than {limit} bytes")
 
 
 def _nothing() -> None:

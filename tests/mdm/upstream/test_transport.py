@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
+from mdm.lab.xpress import pack
 from mdm.upstream import requests
 from mdm.upstream.errors import AnswerTimeout, AnswerTooLarge, InvalidAnswer, SoapFault, TransportError
 from mdm.upstream.transport import Patience, Transport, open_http_client, origin_of
@@ -145,6 +146,95 @@ def test_a_content_coding_nobody_asked_for_is_refused(
     server.script = [reply(body=gzip.compress(b"x" * 10**6), headers={"Content-Encoding": "gzip"})]
     with pytest.raises(InvalidAnswer, match="content coding 'gzip'"):
         transport.get(server.url, max_bytes=10**6)
+
+
+# --- xpress ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def packed(reply: type[Any]) -> Callable[..., Any]:
+    """Make a reply with the content coding xpress, in the spelling of whoever wrote the server."""
+
+    def make(body: bytes, **options: Any) -> Any:
+        return reply(body=body, headers={"Content-Encoding": "XPress"}, **options)
+
+    return make
+
+
+@pytest.fixture
+def asking(http: httpx2.Client, slept: Slept) -> Transport:
+    """A transport that asks for xpress."""
+    return Transport(http, slept.patience(), xpress=True)
+
+
+def test_a_packed_answer_is_unpacked_and_counted_as_it_came(
+    server: Any, asking: Transport, packed: Callable[..., Any]
+) -> None:
+    """The limit is that of the answer itself, and the bytes received are those of the line."""
+    server.script = [packed(pack(b"answer" * 5000)), b"answer"]
+    assert asking.post(server.url, CALL, max_bytes=30_000) == b"answer" * 5000
+    assert server.calls[0].headers["Accept-Encoding"] == "xpress"
+    assert asking.bytes_received == len(pack(b"answer" * 5000)) < 200
+    assert asking.post(server.url, CALL, max_bytes=6) == b"answer"
+
+
+def test_a_packed_fault_is_a_fault(
+    server: Any, asking: Transport, packed: Callable[..., Any], fault: Callable[..., Any]
+) -> None:
+    """Whatever the status, the coding is the same."""
+    server.script = [packed(pack(fault("InvalidCookie").body), status=500)]
+    with pytest.raises(SoapFault, match="InvalidCookie"):
+        asking.post(server.url, CALL, max_bytes=100)
+
+
+def test_who_does_not_ask_for_xpress_does_not_take_it(
+    server: Any, transport: Transport, asking: Transport, packed: Callable[..., Any]
+) -> None:
+    """Nor does who asks for a file."""
+    server.otherwise = lambda _call: packed(pack(b"answer"))
+    with pytest.raises(InvalidAnswer, match="content coding 'XPress', which nobody asked for"):
+        transport.post(server.url, CALL, max_bytes=100)
+    with pytest.raises(InvalidAnswer, match="content coding 'XPress', which nobody asked for"):
+        asking.get(server.url, max_bytes=100)
+    assert [call.headers["Accept-Encoding"] for call in server.calls] == ["identity", "identity"]
+
+
+def test_an_answer_that_grows_over_the_limit_is_refused(
+    server: Any, asking: Transport, slept: Slept, packed: Callable[..., Any]
+) -> None:
+    """However little it had on the line; and what comes to nothing at all is counted there."""
+    server.script = [packed(pack(b"a" * 10**6)), packed(bytes(1001))]
+    with pytest.raises(AnswerTooLarge, match="more than 999999 bytes"):
+        asking.post(server.url, CALL, max_bytes=999_999)
+    with pytest.raises(AnswerTooLarge, match="more than 1000 bytes"):
+        asking.post(server.url, CALL, max_bytes=1000)
+    server.script = [packed(pack(b"a" * 1024 * 1024 + b"a"), status=500)]
+    with pytest.raises(AnswerTooLarge):
+        asking.post(server.url, CALL, max_bytes=100)
+    assert slept == []
+
+
+def test_a_packed_answer_that_cannot_be_read_is_final(
+    server: Any, asking: Transport, slept: Slept, packed: Callable[..., Any]
+) -> None:
+    """It is a wrong answer as any other, and not asked for again."""
+    server.script = [packed(pack(b"answer")[:-1])]
+    with pytest.raises(InvalidAnswer, match="ends inside block 1"):
+        asking.post(server.url, CALL, max_bytes=100)
+    assert (len(server.calls), slept) == (1, [])
+
+
+def test_a_dripping_block_ends_at_the_deadline(
+    server: Any, http: httpx2.Client, slept: Slept, packed: Callable[..., Any]
+) -> None:
+    """Before it is whole."""
+    server.script = [packed(pack(b"0123456789abcdef"), before_piece=lambda: time.sleep(0.05))]
+    asking = Transport(http, slept.patience(deadline=0.1, tries=1), xpress=True)
+    with pytest.raises(AnswerTimeout, match=r"took more than 0\.1 s"):
+        asking.post(server.url, CALL, max_bytes=100)
+
+
+# --- time -----------------------------------------------------------------------------------------------
 
 
 def test_a_dripping_answer_ends_at_the_deadline(
