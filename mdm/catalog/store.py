@@ -70,6 +70,7 @@ _category = table_of(Category)
 _needed = table_of(NeededRevision)
 
 _numbers = select(_revision.c.update_id, _revision.c.revision_number).where(among(_revision.c.update_id))
+_queued = select(_needed.c.update_id, _needed.c.revision_number).where(among(_needed.c.update_id))
 _superseded_by_highest = (
     select(_relation.c.target_id)
     .distinct()
@@ -219,14 +220,11 @@ def enqueue_needed(connection: Connection, pairs: Iterable[tuple[str, int]], now
     stored already is left out, and a row that exists is left alone.
     """
     wanted = set(pairs)
-    stored = select(_revision.c.update_id, _revision.c.revision_number)
-    queued = select(_needed.c.update_id, _needed.c.revision_number)
+    ids = {update_id for update_id, _ in wanted}
     known: set[tuple[str, int]] = set()
-    for chunk in chunks({update_id for update_id, _ in wanted}):
-        for row in connection.execute(stored.where(_revision.c.update_id.in_(chunk))):
-            known |= {(row.update_id, row.revision_number), (row.update_id, 0)}
-        for row in connection.execute(queued.where(_needed.c.update_id.in_(chunk))):
-            known.add((row.update_id, row.revision_number))
+    for update_id, revision_number in rows_among(connection, _numbers, ids):
+        known |= {(update_id, revision_number), (update_id, 0)}
+    known.update((update_id, number) for update_id, number in rows_among(connection, _queued, ids))
     rows = [
         {
             "update_id": update_id,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from sqlalchemy import delete, func, or_, select, update
 
+from mdm.audit import record
 from mdm.catalog.filters import SyncFilter
 from mdm.errors import Conflict
 from mdm.storage.statements import insert_ignore, table_of
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import Connection, RowMapping
+
+    from mdm.audit import Origin
 
 __all__ = [
     "Mode",
@@ -38,6 +41,7 @@ __all__ = [
     "least_interval",
     "list_upstreams",
     "read_replica",
+    "record_upstream",
     "remove_upstream",
     "upstream_id",
 ]
@@ -272,3 +276,38 @@ def _view(row: RowMapping | Mapping[str, Any], settings_url: str | None) -> Upst
         last_started_at=row["last_started_at"],
         retry_at=row["retry_at"],
     )
+
+
+def record_upstream(
+    connection: Connection,
+    origin: Origin,
+    *,
+    before: UpstreamView | None,
+    after: UpstreamView | None,
+    now: datetime,
+) -> None:
+    """Enter into the audit trail that an upstream was made, changed or removed; one of the two is given at least."""
+    view = after or before
+    assert view is not None  # noqa: S101 - nothing that neither was nor is can have changed
+    verb = "create" if before is None else "delete" if after is None else "change"
+    record(
+        connection,
+        origin,
+        now=now,
+        action=f"upstream.{verb}",
+        object_type="upstream",
+        object_id=view.id,
+        before=_audited(before),
+        after=_audited(after),
+    )
+
+
+def _audited(view: UpstreamView | None) -> dict[str, Any] | None:
+    """What an administrator decides of it; not when it was asked last."""
+    if view is None:
+        return None
+    return {
+        name: value
+        for name, value in asdict(view).items()
+        if name not in {"id", "last_started_at", "retry_at"}
+    }

@@ -57,12 +57,19 @@ def _sync(args: argparse.Namespace) -> int:
         prepare_schema(database)
         with database.write() as conn:
             now = utc_now()
-            run_ids = [
-                request_sync(conn, upstream.url, "command-line", _ORIGIN.actor, now)
-                for upstream in _chosen(conn, settings.upstream_url, args.upstream)
-            ]
-            for run_id in run_ids:
-                record(conn, _ORIGIN, now=now, action="catalog.sync", object_type="sync", object_id=run_id)
+            run_ids = []
+            for upstream in _chosen(conn, settings.upstream_url, args.upstream):
+                run_id = request_sync(conn, upstream.url, "command-line", _ORIGIN.actor, now)
+                run_ids.append(run_id)
+                record(
+                    conn,
+                    _ORIGIN,
+                    now=now,
+                    action="catalog.sync",
+                    object_type="sync",
+                    object_id=run_id,
+                    after={"upstream": upstream.url, "state": "queued"},
+                )
         if not args.wait:
             for run_id in run_ids:
                 sys.stdout.write(f"{run_id} is queued; the running service does it within seconds.\n")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from mdm.audit import Origin, record
+from mdm.audit import Origin
 from mdm.catalog.upstreams import (
     UpstreamChange,
     add_upstream,
     change_upstream,
     find_upstream,
     list_upstreams,
+    record_upstream,
     remove_upstream,
 )
 from mdm.clock import utc_now
@@ -109,18 +110,22 @@ def _add(args: argparse.Namespace, conn: Connection, settings_url: str | None) -
         url = TypeAdapter(WebUrl).validate_python(args.url)
     except ValidationError as problem:
         raise CommandError(f"{args.url} {problem.errors()[0]['ctx']['error']}.") from None
-    return _noted(conn, "upstream.create", add_upstream(conn, settings_url, url, _change_of(args)))
+    view = add_upstream(conn, settings_url, url, _change_of(args))
+    record_upstream(conn, _ORIGIN, before=None, after=view, now=utc_now())
+    return _line(view)
 
 
 def _change(args: argparse.Namespace, conn: Connection, settings_url: str | None) -> str:
     held = _find(args, conn, settings_url)
-    return _noted(conn, "upstream.change", change_upstream(conn, settings_url, held.url, _change_of(args)))
+    view = change_upstream(conn, settings_url, held.url, _change_of(args))
+    record_upstream(conn, _ORIGIN, before=held, after=view, now=utc_now())
+    return _line(view)
 
 
 def _remove(args: argparse.Namespace, conn: Connection, settings_url: str | None) -> str:
     held = _find(args, conn, settings_url)
     remove_upstream(conn, settings_url, held.url)
-    _noted(conn, "upstream.delete", held)
+    record_upstream(conn, _ORIGIN, before=held, after=None, now=utc_now())
     return f"{held.url} is no longer asked.\n"
 
 
@@ -146,19 +151,6 @@ def _change_of(args: argparse.Namespace) -> UpstreamChange:
         replica=args.replica,
         interval_minutes=args.minutes,
     )
-
-
-def _noted(conn: Connection, action: str, view: UpstreamView) -> str:
-    record(
-        conn,
-        _ORIGIN,
-        now=utc_now(),
-        action=action,
-        object_type="upstream",
-        object_id=view.id,
-        detail={"url": view.url, "mode": view.mode, "enabled": view.enabled},
-    )
-    return _line(view)
 
 
 def _line(view: UpstreamView) -> str:

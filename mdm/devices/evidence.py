@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import bindparam, delete, or_, select
 
 from csp.classifications import DEFINITION_UPDATES
 from csp.snapshot import UpdateList
@@ -21,6 +21,7 @@ from mdm.storage.statements import table_of, upsert
 from mdm.storage.tables import ApprovalEvidence, ApprovalTrial, DeviceUpdate, UpdateRevision
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection, Row
@@ -41,6 +42,13 @@ _trial = table_of(ApprovalTrial)
 _rows = table_of(DeviceUpdate)
 _revision = table_of(UpdateRevision)
 
+_KEPT_ROW: Final = select(_evidence).where(_evidence.c.device_pk == bindparam("device_pk"))
+_APPROVED_ROW: Final = (
+    select(_rows.c.update_id)
+    .where(_rows.c.device_pk == bindparam("device_pk"), _rows.c.lists.bitwise_and(_APPROVED) != 0)
+    .limit(1)
+)
+
 _KEPT: Final = ("scans", "scan_time", "counted_at", "waiting", "waiting_from", "installed", "failed")
 _ACTED: Final = ("acted_scan", "acted_at")
 
@@ -56,14 +64,17 @@ def record_evidence(
     scanned = scan_time not in (None, "0", device.last_scan_time)
     if not scanned and not changed:
         return
-    weighing = _read(connection, device.pk)
+    kept = connection.execute(_KEPT_ROW, {"device_pk": device.pk}).mappings().one_or_none()
+    if kept is None and connection.execute(_APPROVED_ROW, {"device_pk": device.pk}).first() is None:
+        return  # nothing has ever been approved here, and its rows, which may be thousands, need no look
+    weighing = _read(connection, device.pk, kept)
     before = weighing.row()
     if scanned:
         weighing.count_scan(scan_time, now)
     weighing.judge(now)
     after = weighing.row()
     if weighing.is_new and not weighing.trials:
-        return  # nothing has ever been approved here
+        return  # nothing that is approved here is waiting
     _write(connection, device.pk, weighing)
     if after != before or weighing.is_new:
         connection.execute(
@@ -147,12 +158,8 @@ def _waits(lists: int) -> bool:
     return bool(lists & _INSTALLABLE) and not lists & (_FAILED | _PENDING)
 
 
-def _read(connection: Connection, device_pk: int) -> _Weighing:
-    kept = (
-        connection.execute(select(_evidence).where(_evidence.c.device_pk == device_pk))
-        .mappings()
-        .one_or_none()
-    )
+def _read(connection: Connection, device_pk: int, kept: Mapping[Any, Any] | None) -> _Weighing:
+    """`kept` is its row, if it has one."""
     values: dict[str, Any] = dict.fromkeys((*_KEPT, *_ACTED)) | dict.fromkeys(
         ("scans", "waiting", "installed", "failed"), 0
     )

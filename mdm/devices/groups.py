@@ -137,7 +137,7 @@ def create_group(
         action="group.create",
         object_type="group",
         object_id=group_id,
-        detail={"after": _audited(name, definition), "members": sorted(pks)},
+        after=_audited(name, definition) | {"members": sorted(pks)},
     )
     return get_group(conn, group_id)
 
@@ -177,7 +177,8 @@ def change_group(
         action="group.change",
         object_type="group",
         object_id=group_id,
-        detail={"before": _audited(before.name, stored), "after": _audited(name, wanted)},
+        before=_audited(before.name, stored),
+        after=_audited(name, wanted),
     )
     return get_group(conn, group_id)
 
@@ -227,10 +228,8 @@ def delete_group(conn: Connection, origin: Origin, group_id: str, *, now: dateti
         action="group.delete",
         object_type="group",
         object_id=group_id,
-        detail={
-            "before": _audited(before.name, GroupDefinition(before.rule, before.include, before.exclude)),
-            "device_count": before.device_count,
-        },
+        before=_audited(before.name, GroupDefinition(before.rule, before.include, before.exclude))
+        | {"device_count": before.device_count},
     )
 
 
@@ -308,7 +307,7 @@ def add_member(conn: Connection, origin: Origin, group_id: str, device_id: str, 
     """
     pks = _lock_with(conn, group_id, device_id)
     if _add_static(conn, group_id, pks):
-        _record_member(conn, origin, group_id, action="group.add_device", device_id=device_id, now=now)
+        _record_member(conn, origin, group_id, joins=True, device_id=device_id, now=now)
 
 
 def remove_member(conn: Connection, origin: Origin, group_id: str, device_id: str, *, now: datetime) -> None:
@@ -319,7 +318,7 @@ def remove_member(conn: Connection, origin: Origin, group_id: str, device_id: st
     """
     pks = _lock_with(conn, group_id, device_id)
     if _remove_static(conn, group_id, pks):
-        _record_member(conn, origin, group_id, action="group.remove_device", device_id=device_id, now=now)
+        _record_member(conn, origin, group_id, joins=False, device_id=device_id, now=now)
 
 
 def change_members(
@@ -357,7 +356,8 @@ def change_members(
             action="group.change_members",
             object_type="group",
             object_id=group_id,
-            detail={"added": added, "removed": removed},
+            before={"members": removed},
+            after={"members": added},
         )
     return get_group(conn, group_id)
 
@@ -461,16 +461,18 @@ def _audited(name: str, definition: GroupDefinition) -> dict[str, Any]:
 
 
 def _record_member(
-    conn: Connection, origin: Origin, group_id: str, *, action: str, device_id: str, now: datetime
+    conn: Connection, origin: Origin, group_id: str, *, joins: bool, device_id: str, now: datetime
 ) -> None:
+    """Of the members only the one that changed is told."""
     record(
         conn,
         origin,
         now=now,
-        action=action,
+        action="group.add_device" if joins else "group.remove_device",
         object_type="group",
         object_id=group_id,
-        detail={"device": device_id},
+        before={"members": [] if joins else [device_id]},
+        after={"members": [device_id] if joins else []},
     )
 
 

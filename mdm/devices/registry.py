@@ -169,6 +169,7 @@ def create_device(
     auth: AuthScheme,
     auth_each_message: bool = True,
     server_auth: ServerAuthScheme | None = None,
+    enrolment_user: str | None = None,
     now: datetime,
 ) -> tuple[DeviceView, Credentials]:
     """Enrol a device; raises Conflict `device_exists` if `device_id` is known.
@@ -208,6 +209,7 @@ def create_device(
             auth_verifier=box.seal(verifier.encode()),
             auth_nonce=credentials.nonce,
             auth_each_message=auth_each_message,
+            enrolment_user=enrolment_user,
             **ours,
         )
     )
@@ -230,6 +232,7 @@ def create_device(
             "auth": auth,
             "auth_each_message": auth_each_message,
             "server_auth": server_auth,
+            "enrolment_user": enrolment_user,
         },
     )
     return get_device(conn, public_id), credentials

@@ -47,7 +47,8 @@ def set_tags(conn: Connection, origin: Origin, device_id: str, tags: Iterable[st
         action="device.tags",
         object_type="device",
         object_id=device_id,
-        detail={"before": sorted(before), "after": sorted(after)},
+        before={"tags": sorted(before)},
+        after={"tags": sorted(after)},
     )
 
 

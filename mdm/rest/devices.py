@@ -45,6 +45,8 @@ class NewDevice(Body):
     """False for a client that can show its credentials only once a session."""
     server_auth: ServerAuthScheme | None = None
     """How the server is to prove itself to the device; left out: not at all."""
+    enrolment_user: Name | None = None
+    """Whose device it is; rules of groups can ask for it."""
 
 
 Tag = Annotated[Name, Field(max_length=64)]
@@ -84,6 +86,7 @@ def _create(call: Call[NoQuery, NewDevice]) -> Reply:
         auth=body.auth,
         auth_each_message=body.auth_each_message,
         server_auth=body.server_auth,
+        enrolment_user=body.enrolment_user,
         now=call.now,
     )
     return Reply.created(f"/devices/{device.id}", _whole(call, device) | {"credentials": credentials})

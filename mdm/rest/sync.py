@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +22,7 @@ from mdm.catalog.upstreams import (
     find_upstream,
     list_upstreams,
     read_replica,
+    record_upstream,
     remove_upstream,
 )
 from mdm.errors import Conflict, NotFound
@@ -92,7 +93,7 @@ def _get_upstream(call: Call[NoQuery, NoBody]) -> Reply:
 
 def _create_upstream(call: Call[NoQuery, NewUpstreamBody]) -> Reply:
     view = add_upstream(call.conn, call.services.settings.upstream_url, call.body.url, call.body.change())
-    _note(call, "upstream.create", view)
+    record_upstream(call.conn, call.origin, before=None, after=view, now=call.now)
     reply = Reply.created(f"/catalog/upstreams/{view.id}", view)
     return replace(reply, after_commit=call.services.wake_sync)
 
@@ -100,14 +101,14 @@ def _create_upstream(call: Call[NoQuery, NewUpstreamBody]) -> Reply:
 def _change_upstream(call: Call[NoQuery, UpstreamBody]) -> Reply:
     before = _upstream(call)
     view = change_upstream(call.conn, call.services.settings.upstream_url, before.url, call.body.change())
-    _note(call, "upstream.change", view)
+    record_upstream(call.conn, call.origin, before=before, after=view, now=call.now)
     return Reply(view, after_commit=call.services.wake_sync)
 
 
 def _delete_upstream(call: Call[NoQuery, NoBody]) -> Reply:
     view = _upstream(call)
     remove_upstream(call.conn, call.services.settings.upstream_url, view.url)
-    _note(call, "upstream.delete", view)
+    record_upstream(call.conn, call.origin, before=view, after=None, now=call.now)
     return Reply()
 
 
@@ -134,26 +135,6 @@ def _upstream(
     if found is None:
         raise NotFound(f"There is no upstream {name!r}.")
     return found
-
-
-def _note(
-    call: Call[NoQuery, NoBody] | Call[NoQuery, UpstreamBody] | Call[NoQuery, NewUpstreamBody],
-    action: str,
-    view: UpstreamView,
-) -> None:
-    record(
-        call.conn,
-        call.origin,
-        now=call.now,
-        action=action,
-        object_type="upstream",
-        object_id=view.id,
-        detail={
-            name: value
-            for name, value in asdict(view).items()
-            if name not in {"id", "last_started_at", "retry_at"}
-        },
-    )
 
 
 # --- syncs ----------------------------------------------------------------------------------------------
@@ -184,6 +165,7 @@ def _request(call: Call[NoQuery, NoBody], upstream: UpstreamView) -> str:
         action="catalog.sync",
         object_type="sync",
         object_id=run_id,
+        after={"upstream": upstream.url, "state": "queued"},
     )
     return run_id
 
@@ -219,6 +201,8 @@ def _cancel_sync(call: Call[NoQuery, NoBody]) -> Reply:
         action="catalog.sync_cancel",
         object_type="sync",
         object_id=run.id,
+        before={"state": run.state, "cancel_requested_at": None},
+        after={"state": cancelled.state, "cancel_requested_at": call.now},
     )
     return Reply(cancelled)
 

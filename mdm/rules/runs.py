@@ -161,7 +161,7 @@ def request_run(conn: Connection, origin: Origin, rule_id: str, *, now: datetime
         action="rule.run",
         object_type="rule",
         object_id=rule_id,
-        detail={"run_id": f"rrn_{token}"},
+        after={"run_id": f"rrn_{token}", "state": "queued"},
     )
     return get_run(conn, rule_id, f"rrn_{token}")
 

@@ -64,10 +64,10 @@ def members(bench: Bench, *groups: GroupView) -> list[set[int]]:
     return [{row["device_pk"] for row in rows if row["group_id"] == group.id} for group in groups]
 
 
-def audited(bench: Bench) -> list[tuple[str, dict[str, Any]]]:
-    """What the trail says of groups."""
+def audited(bench: Bench) -> list[tuple[str, Any, Any]]:
+    """What the trail says of groups: action, before and after."""
     return [
-        (row["action"], row["detail"])
+        (row["action"], row["before"], row["after"])
         for row in bench.rows("audit_entry", "seq")
         if row["object_type"] == "group"
     ]
@@ -151,13 +151,12 @@ def test_a_change_is_audited_with_before_and_after(bench: Bench) -> None:
     assert (plain.rule, plain.include) == (None, ())
     (created, *changes) = audited(bench)
     members_of = {"name": "kiosks", "rule": {"tag": "kiosk"}, "include": [], "exclude": []}
-    assert created == ("group.create", {"after": members_of, "members": []})
-    booths = {**members_of, "name": "booths"}
-    wide = {**booths, "rule": {"name": "k*"}, "include": ["all-devices"]}
+    assert created == ("group.create", None, {**members_of, "members": []})
+    kiosk, wide, plainly = members_of["rule"], {"name": "k*"}, ["all-devices"]
     assert changes == [
-        ("group.change", {"before": members_of, "after": booths}),
-        ("group.change", {"before": booths, "after": wide}),
-        ("group.change", {"before": wide, "after": {**booths, "rule": None}}),
+        ("group.change", {"name": "kiosks"}, {"name": "booths"}),
+        ("group.change", {"rule": kiosk, "include": []}, {"rule": wide, "include": plainly}),
+        ("group.change", {"rule": wide, "include": plainly}, {"rule": None, "include": []}),
     ]
 
 
@@ -217,7 +216,7 @@ def test_membership_is_idempotent_and_audited_once(bench: Bench) -> None:
     with bench.database.read() as conn:
         assert get_group(conn, group.id).device_count == 0
         assert groups_of(conn, [1]) == {1: ("all-devices", "unassigned")}
-    assert [action for action, _ in audited(bench)] == [
+    assert [action for action, _, _ in audited(bench)] == [
         "group.create",
         "group.add_device",
         "group.remove_device",
@@ -250,7 +249,7 @@ def test_many_members_at_once(bench: Bench) -> None:
         )
     assert (view.device_count, view.static_count) == (2, 2)
     assert members(bench, group) == [{2, 3}]
-    assert audited(bench)[-1] == ("group.change_members", {"added": ["id-DEV2"], "removed": ["id-DEV0"]})
+    assert audited(bench)[-1] == ("group.change_members", {"members": ["id-DEV0"]}, {"members": ["id-DEV2"]})
     before = bench.dump()
     with bench.database.write() as conn:
         change_members(conn, ORIGIN, group.id, add=["id-DEV1"], now=bench.now)
@@ -342,10 +341,8 @@ def test_a_group_that_others_name_cannot_be_deleted(bench: Bench) -> None:
         delete_group(conn, ORIGIN, inner.id, now=bench.now)
     assert audited(bench)[-1] == (
         "group.delete",
-        {
-            "before": {"name": "inner", "rule": None, "include": [], "exclude": []},
-            "device_count": 1,
-        },
+        {"name": "inner", "rule": None, "include": [], "exclude": [], "device_count": 1},
+        None,
     )
     refresh(bench)
     assert [row["group_id"] for row in bench.rows("group_member")] == ["unassigned"]

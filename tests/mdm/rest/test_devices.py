@@ -291,3 +291,16 @@ def test_a_device_shows_its_channel(api: Api) -> None:
         "failed": 0,
         "acted_at": None,
     }
+
+
+def test_whose_device_it_is(sqlite_api: Api) -> None:
+    """It is told when the device is made, and a rule of a group finds it at once."""
+    group = sqlite_api.post("/groups", {"name": "Contoso", "rule": {"enrolment_user": "*@contoso.example"}})
+    body = {"device_id": "DEV1", "enrolment_user": "Ada@Contoso.example"}
+    device = sqlite_api.post("/devices", body)
+    assert device["enrolment_user"] == "Ada@Contoso.example"
+    assert group["id"] in device["groups"]
+    assert sqlite_api.post("/devices", {"device_id": "DEV2"})["enrolment_user"] is None
+    sqlite_api.refused(
+        "POST", "/devices", 422, "validation_failed", json={"device_id": "DEV3", "enrolment_user": ""}
+    )

@@ -111,7 +111,7 @@ def test_by_hand_it_waits_once(desk: Desk) -> None:
         entries = list_entries(conn, before=None, limit=5, action="rule.run")
         with pytest.raises(NotFound):
             get_run(conn, "rul_x", first.id)
-    assert [entry.detail for entry in entries] == [{"run_id": first.id}]
+    assert [entry.after for entry in entries] == [{"run_id": first.id, "state": "queued"}]
 
 
 def test_of_one_rule_no_two_runs_are_done_at_a_time(desk: Desk) -> None:
