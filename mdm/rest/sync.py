@@ -201,8 +201,8 @@ def _cancel_sync(call: Call[NoQuery, NoBody]) -> Reply:
         action="catalog.sync_cancel",
         object_type="sync",
         object_id=run.id,
-        before={"state": run.state, "cancel_requested_at": None},
-        after={"state": cancelled.state, "cancel_requested_at": call.now},
+        before={"cancel_requested_at": None},
+        after={"cancel_requested_at": call.now},
     )
     return Reply(cancelled)
 
