@@ -16,7 +16,16 @@ from csp.errors import InvalidValue, quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ADVICE", "MEANINGS", "advise", "describe", "explain", "format_hresult", "parse_hresult"]
+__all__ = [
+    "ADVICE",
+    "MEANINGS",
+    "advise",
+    "describe",
+    "explain",
+    "find_hresult",
+    "format_hresult",
+    "parse_hresult",
+]
 
 _TEXT: Final = re.compile(r"-?[0-9]{1,16}|0[xX][0-9a-fA-F]{1,16}")
 _LOWEST: Final = -(1 << 31)
@@ -32,6 +41,15 @@ def parse_hresult(text: str) -> int:
     if not _TEXT.fullmatch(digits):
         raise InvalidValue(f"{quoted(text)} is not an HRESULT.")
     return _unsigned(int(digits, 16 if digits[:2] in ("0x", "0X") else 10))
+
+
+def find_hresult(text: str) -> int | None:
+    """The HRESULT as `parse_hresult` reads it, or None for a text that is none."""
+    digits = text.strip()
+    if not _TEXT.fullmatch(digits):
+        return None
+    value = int(digits, 16 if digits[:2] in ("0x", "0X") else 10)
+    return value & _HIGHEST if _LOWEST <= value <= _HIGHEST else None
 
 
 def format_hresult(value: int) -> str:

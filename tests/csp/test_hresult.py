@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.errors import InvalidValue
-from csp.hresult import ADVICE, MEANINGS, advise, describe, explain, format_hresult, parse_hresult
+from csp.hresult import (
+    ADVICE,
+    MEANINGS,
+    advise,
+    describe,
+    explain,
+    find_hresult,
+    format_hresult,
+    parse_hresult,
+)
 
 
 @pytest.mark.parametrize(
@@ -165,3 +174,20 @@ def test_advice_is_given_for_32_bits_only(value: int) -> None:
     """As meanings are."""
     with pytest.raises(InvalidValue, match="32 bits"):
         advise(value)
+
+
+@given(
+    st.one_of(
+        st.text(max_size=12),
+        st.integers(-(1 << 33), 1 << 33).map(str),
+        st.integers(0, 1 << 33).map(hex),
+        st.sampled_from([" -1 ", "0XFFFFFFFF", "0x100000000", "-2147483649", "4294967296"]),
+    )
+)
+def test_what_is_found_is_what_is_read(text: str) -> None:
+    """None stands for whatever reading refuses, and for nothing else."""
+    try:
+        expected: int | None = parse_hresult(text)
+    except InvalidValue:
+        expected = None
+    assert find_hresult(text) == expected

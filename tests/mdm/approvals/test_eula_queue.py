@@ -56,6 +56,7 @@ def licensed(bench: Bench) -> Bench:
     bench.catalogue(C, classification_id=CLASS)
     for update_id in (A, B, C):
         bench.add("revision_category", update_id=update_id, revision_number=200, category_id=PRODUCT)
+    bench.add("category", id=PRODUCT, revision_number=1, category_type="Product", title="Windows 11")
     bench.add(
         "saved_query",
         id=QUERY,

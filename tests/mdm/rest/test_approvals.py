@@ -357,9 +357,9 @@ def test_what_a_rollout_has_made_is_not_revoked_by_itself(sqlite_api: Api) -> No
     )
     rollout = api.post("/rollouts", {"name": "November", "plan_id": plan["id"], "update_ids": [A]})
     (approval,) = api.get("/approvals")["items"]
-    assert (approval["rollout_id"]["id"], approval["stage"]) == (rollout["id"], 1)
+    assert (approval["rollout_id"], approval["stage"]) == (rollout["id"], 1)
     assert (approval["effective_state"], approval["reasons"]) == ("held", ["rollout_gate"])
     problem = api.refused("POST", f"/approvals/{approval['id']}/revoke", 409, "belongs_to_rollout", json={})
-    assert problem["rollout"] == rollout["id"]
+    assert problem["rollout"]["id"] == rollout["id"]
     api.post(f"/rollouts/{rollout['id']}/stop", {}, 200)
     assert api.get(f"/approvals/{approval['id']}")["requested_state"] == "revoked"
