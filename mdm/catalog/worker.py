@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-import structlog
 from sqlalchemy import select
 
+from mdm.background import Worker
 from mdm.catalog.runs import (
     RunLost,
     RunView,
@@ -29,7 +28,6 @@ from mdm.catalog.runs import (
 from mdm.catalog.sync import run_sync
 from mdm.catalog.upkeep import Upkeep
 from mdm.catalog.upstreams import list_upstreams
-from mdm.errors import Unavailable
 from mdm.storage.statements import table_of
 from mdm.storage.tables import Upstream
 from mdm.upstream.client import UpstreamClient
@@ -53,10 +51,9 @@ STOP_SECONDS: Final = 30.0
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9.-]+")
 
 _upstream = table_of(Upstream)
-_log = structlog.get_logger(__name__)
 
 
-class SyncWorker:
+class SyncWorker(Worker):
     """Does sync runs, in a thread of its own between `start` and `stop`, or in the caller's by `run_pending`."""
 
     def __init__(
@@ -74,26 +71,12 @@ class SyncWorker:
         `after_sync` gets each run that succeeded, in the worker's thread: what depends on the catalogue, such as
         rules, is brought up to date there.
         """
+        super().__init__(database, "catalog", poll_seconds=poll_seconds)
         self._after_sync = after_sync
-        self._database = database
         self._settings = settings
         self._clock = clock
-        self._poll_seconds = poll_seconds
-        self._stopping = threading.Event()
-        self._wake = threading.Event()
         self._patience = patience or Patience(sleep=self._stopping.wait)
         self._upkeep = Upkeep(database, clock, self._stopping.is_set)
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Start the thread; on SQLite, runs left over by a killed process are taken up again at once."""
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._loop, name="sync-worker", daemon=True)
-        self._thread.start()
-
-    def wake(self) -> None:
-        """Look for a run now: somebody has just asked for one."""
-        self._wake.set()
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """Stop and wait for the HTTP attempt under way, at most `timeout` seconds.
@@ -101,11 +84,16 @@ class SyncWorker:
         A run that is not done is queued again; after the timeout the process may end all the same, which costs
         the run no more than a kill would: nothing.
         """
-        self._stopping.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout)
-            self._thread = None
+        super().stop(timeout)
+
+    def resume(self) -> None:
+        """What is marked as running was running when its process died: on one host there is one."""
+        with self._database.write() as connection:
+            requeue_running(connection)
+
+    def work(self) -> bool:
+        """Do one run that is due; returns whether there was one."""
+        return self.run_pending() is not None
 
     def run_pending(self) -> RunView | None:
         """Do the run that is due, if there is one, and return how it ended.
@@ -122,25 +110,6 @@ class SyncWorker:
             prune_runs(connection, now - timedelta(days=settings.sync_history_days))
             run = claim_next(connection, now)
         return self._do(run, [each.url for each in upstreams]) if run is not None else None
-
-    def _loop(self) -> None:
-        resumed = False
-        while not self._stopping.is_set():
-            worked = False
-            try:
-                if not resumed and self._database.dialect == "sqlite":
-                    # one host, one serving process: what is marked as running was running when it died
-                    with self._database.write() as connection:
-                        requeue_running(connection)
-                resumed = True
-                worked = self.run_pending() is not None
-            except Unavailable as problem:
-                _log.warning("catalog.worker_waits", reason=problem.detail)
-            except Exception:  # noqa: BLE001 - a defect must not end the thread that keeps the catalogue alive
-                _log.exception("catalog.worker_failed")
-            if not worked:
-                self._wake.wait(self._poll_seconds)
-            self._wake.clear()
 
     def _do(self, run: RunView, upstreams: Collection[str]) -> RunView:
         with self._database.read() as connection:
@@ -169,14 +138,14 @@ class SyncWorker:
                     upstreams=upstreams,
                 )
         except RunLost:
-            _log.warning("catalog.sync_lost", run_id=run.id)
+            self._log.warning("catalog.sync_lost", run_id=run.id)
             return run
         except TransportError as problem:  # of the client itself: its file of authorities cannot be read
             with self._database.write() as connection:
                 ended = finish_run(
                     connection, run.id, run.heartbeat_at or self._clock(), self._clock(), str(problem)
                 )
-        write = _log.warning if ended.state == "failed" else _log.info
+        write = self._log.warning if ended.state == "failed" else self._log.info
         write(
             "catalog.sync",
             run_id=ended.id,

@@ -8,16 +8,14 @@ all the same only one changes anything.
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-import structlog
 from sqlalchemy import select, update
 
 from mdm.audit import Origin
+from mdm.background import Worker
 from mdm.devices.refresh import count_behind
-from mdm.errors import Unavailable
 from mdm.rollouts.evidence import reach, read_all_evidence
 from mdm.rollouts.stages import Kind, State, Step, advance, due_offer, offer
 from mdm.rollouts.store import load, write_step
@@ -41,39 +39,25 @@ POLL_SECONDS: Final = 5.0
 LOOK_EVERY: Final = timedelta(seconds=60)
 """How often each running rollout is looked at."""
 
-STOP_SECONDS: Final = 10.0
-
 _SURE_WITHOUT_MEMBERS: Final = frozenset({Kind.OPENED, Kind.HALTED, Kind.COMPLETED})
 
-_log: Final = structlog.get_logger(__name__)
 _rollout: Final = table_of(RolloutRow)
 
 
-class RolloutWorker:
+class RolloutWorker(Worker):
     """Looks after rollouts, in a thread of its own between `start` and `stop`, or in the caller's."""
 
     def __init__(
         self, database: Database, clock: Callable[[], datetime], *, poll_seconds: float = POLL_SECONDS
     ) -> None:
         """Does nothing yet."""
-        self._database = database
+        super().__init__(database, "rollout", poll_seconds=poll_seconds)
         self._clock = clock
-        self._poll_seconds = poll_seconds
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._loop, name="rollout-worker", daemon=True)
-        self._thread.start()
-
-    def stop(self, timeout: float = STOP_SECONDS) -> None:
-        """Stop and wait for the step under way, at most `timeout` seconds."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(timeout)
-            self._thread = None
+    def work(self) -> bool:
+        """As `run_pending`, now."""
+        self.run_pending(self._clock())
+        return False
 
     def run_pending(self, now: datetime) -> int:
         """Look at each running rollout that is due, and make all changes that follow; returns how many.
@@ -123,7 +107,7 @@ class RolloutWorker:
                     break  # somebody else was faster, and whoever looks next starts from what is there then
             if step.event is not None:
                 done += 1
-                _log.info(
+                self._log.info(
                     "rollout.changed",
                     kind=step.event.kind.value,
                     rollout=rollout_id,
@@ -131,16 +115,6 @@ class RolloutWorker:
                     code=step.event.reason.get("code"),
                 )
         return done
-
-    def _loop(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.run_pending(self._clock())
-            except Unavailable as problem:
-                _log.warning("rollout.worker_waits", reason=problem.detail)
-            except Exception:  # noqa: BLE001 - a defect must not end the thread that rollouts wait for
-                _log.exception("rollout.worker_failed")
-            self._stopping.wait(self._poll_seconds)
 
 
 def _next_step(conn: Connection, rollout: Rollout, actor: str, now: datetime) -> Step | None:
