@@ -21,6 +21,8 @@ _GUID: Final = re.compile(
     r"(?(brace)\s*\})\s*",
     re.ASCII | re.IGNORECASE,
 )
+_NORMAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+"""What needs no more than a look: a device names the same thousands of GUIDs in each session."""
 
 
 def guid_of_name(name: str) -> str:
@@ -36,13 +38,15 @@ def guid_of_name(name: str) -> str:
 
 def find_guid(name: str) -> str | None:
     """The GUID as `guid_of_name` gives it, or None for a name that stands for something else."""
+    if _NORMAL.fullmatch(name):
+        return name
     match = _GUID.fullmatch(name)
     return None if match is None else match["guid"].lower()
 
 
 def is_guid(name: str) -> bool:
     """Whether an unescaped node name stands for a GUID."""
-    return _GUID.fullmatch(name) is not None
+    return find_guid(name) is not None
 
 
 def parse_guid(text: str) -> str:
@@ -50,6 +54,8 @@ def parse_guid(text: str) -> str:
 
     Lower case, 8-4-4-4-12, no braces. Raises InvalidGuid.
     """
+    if _NORMAL.fullmatch(text):
+        return text
     try:
         return guid_of_name(unescape(text))
     except InvalidLocURI:

@@ -11,11 +11,11 @@ import re
 from dataclasses import dataclass, field
 from enum import IntFlag
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from csp.errors import InvalidLocURI, InvalidValue, quoted
 from csp.guid import find_guid, is_guid
-from csp.hresult import parse_hresult
+from csp.hresult import find_hresult, parse_hresult
 from csp.locuri import LocURI, unescape
 from syncml.status import StatusCode, is_success
 
@@ -126,11 +126,21 @@ _LONGEST: Final = 256
 _TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
-def _number(text: str) -> int:
-    """A Format int that counts something: 0 to 2^31-1."""
-    if not _NUMBER.fullmatch(text) or int(text) > _HIGHEST:
-        raise InvalidValue(f"{quoted(text)} is not a number from 0 to {_HIGHEST}.")
-    return int(text)
+def _find_number(text: str) -> int | None:
+    """A Format int that counts something, 0 to 2^31-1; None for a text that is none."""
+    if not _NUMBER.fullmatch(text):
+        return None
+    number = int(text)
+    return number if number <= _HIGHEST else None
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise InvalidValue(f"{quoted(text)} is not a number from 0 to {_HIGHEST}.")
+
+
+def _find_text(text: str) -> str | None:
+    """The text, or None for one that is too long."""
+    return text if len(text) <= _LONGEST else None
 
 
 def _text(text: str) -> str:
@@ -147,18 +157,34 @@ def _truth(text: str) -> bool:
     return _TRUTH[text.lower()]
 
 
-# Leaf to its name, field and reader. `Status` and `State` are one leaf under two names.
-_LEAVES: Final[Mapping[str, tuple[str, str, Callable[[str], int | str]]]] = {
-    "revisionnumber": ("RevisionNumber", "revision_number", _number),
-    "type": ("Type", "update_type", _number),
-    "hresult": ("HResult", "hresult", parse_hresult),
-    "status": ("Status", "failure_state", _number),
-    "state": ("State", "failure_state", _number),
-    "installedtime": ("InstalledTime", "installed_time", _text),
-    "approvedtime": ("ApprovedTime", "approved_time", _text),
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """One kind of value below a GUID."""
+
+    name: str
+    field: str
+    """Of `UpdateEntry`."""
+    find: Callable[[str], int | str | None]
+    """Its reader; None for a text that is no such value: thousands may be none, and an exception is dear."""
+    refuse: Callable[[str], object]
+    """Raises InvalidValue, with a sentence, for a text of which `find` makes None."""
+
+
+# `Status` and `State` are one leaf under two names.
+_LEAVES: Final[Mapping[str, _Leaf]] = {
+    leaf.name.lower(): leaf
+    for leaf in (
+        _Leaf("RevisionNumber", "revision_number", _find_number, _refuse_number),
+        _Leaf("Type", "update_type", _find_number, _refuse_number),
+        _Leaf("HResult", "hresult", find_hresult, parse_hresult),
+        _Leaf("Status", "failure_state", _find_number, _refuse_number),
+        _Leaf("State", "failure_state", _find_number, _refuse_number),
+        _Leaf("InstalledTime", "installed_time", _find_text, _text),
+        _Leaf("ApprovedTime", "approved_time", _find_text, _text),
+    )
 }
 
-_SPELT: Final[Mapping[str, str]] = {name: key for key, (name, _, _) in _LEAVES.items()}
+_SPELT: Final[Mapping[str, str]] = {leaf.name: key for key, leaf in _LEAVES.items()}
 """How leaves compare, by how Windows writes them."""
 
 # The same for the nodes outside the lists, by path.
@@ -174,8 +200,11 @@ _SINGLES: Final[Mapping[_Path, tuple[str, str, Callable[[str], bool | str]]]] = 
 _LONGEST_URI: Final = 512
 _MOST_STEPS: Final = 16
 
-_PLAIN: Final = re.compile(r"[0-9A-Za-z{}-]+")
-"""Names that mean themselves in a LocURI."""
+_PLAIN: Final = re.compile(r"[^*.%?/\s\ud800-\udfff][^%?/\s\ud800-\udfff]*")
+"""Names that mean themselves in a LocURI, whatever stands before and behind them."""
+_PLAIN_PATH: Final = re.compile(r"[0-9A-Za-z_-]+(?:/[0-9A-Za-z_-]+)*")
+"""The same of several, in the letters that Windows uses."""
+_SHORTER_THAN_GUIDS: Final = 35
 _ESCAPED: Final = re.compile(r"(?:[0-9A-Za-z{} -]|%[0-9A-Fa-f]{2})*(?:[0-9A-Za-z}]|%7[dD])")
 """Names of which some characters are escaped, GUIDs in most of their forms among them."""
 
@@ -210,6 +239,19 @@ def _name(text: str) -> str | None:
         return None
 
 
+def _tail(text: str) -> _Path | None:
+    """The same for what stands behind a child."""
+    if len(text) <= _SHORTER_THAN_GUIDS and _PLAIN_PATH.fullmatch(text):
+        return tuple(text.lower().split("/"))
+    names = []
+    for each in text.split("/"):
+        name = _name(each)
+        if name is None:
+            return None
+        names.append(name)
+    return tuple(names)
+
+
 class _Addresses:
     """Reads the LocURIs of one answer: of each that continues what was asked for, only what is new is looked at."""
 
@@ -217,17 +259,22 @@ class _Addresses:
         self._asked = asked
         self._prefix = ""
         """What was asked for, as the device writes it, with a slash; empty until it is known."""
+        self._steps_left = 0
+        """Slashes that may stand behind a child of it and the slash after that."""
         self._last: tuple[str | None, str] = (None, "")
         """The child heard of last, as the device writes it and as it compares."""
 
     def below(self, loc_uri: str) -> _Path | None:
         """The path below what was asked for; None for an address that was not."""
-        if len(loc_uri) > _LONGEST_URI or loc_uri.count("/") > _MOST_STEPS:
+        if len(loc_uri) > _LONGEST_URI:
             return None
-        if self._prefix and loc_uri.startswith(self._prefix):
-            path = self._read(loc_uri[len(self._prefix) :])
+        prefix = self._prefix
+        if prefix and loc_uri.startswith(prefix):
+            path = self._read(loc_uri[len(prefix) :])
             if path is not None:
                 return path
+        if loc_uri.count("/") > _MOST_STEPS:
+            return None
         whole = _path_of(loc_uri)
         if whole is None or whole[: len(self._asked)] != self._asked:
             return None
@@ -235,6 +282,7 @@ class _Addresses:
         before = loc_uri.rsplit("/", len(path))[0] if path else loc_uri
         if "?" not in loc_uri and before == before.rstrip():
             self._prefix = f"{before}/"
+            self._steps_left = _MOST_STEPS - self._prefix.count("/") - 1
         return path
 
     def _read(self, rest: str) -> _Path | None:
@@ -249,13 +297,8 @@ class _Addresses:
             return (self._last[1],) if len(child) == len(rest) else None
         if deeper in _SPELT:
             return self._last[1], _SPELT[deeper]
-        names = [self._last[1]]
-        for text in deeper.split("/"):
-            name = _name(text)
-            if name is None:
-                return None
-            names.append(name)
-        return tuple(names)
+        tail = _tail(deeper) if deeper.count("/") <= self._steps_left else None
+        return None if tail is None else (self._last[1], *tail)
 
 
 class _Reading:
@@ -294,11 +337,16 @@ class _Reading:
 
     def _problem(self, about: str, what: str, text: str | None = None) -> None:
         """Note one; `text`, in quotation marks, stands before `what`. Cheap where nothing more is noted."""
-        if len(self._problems) < MAX_PROBLEMS:
+        if self._listens():
             sentence = what if text is None else f"{quoted(text)} {what}"
             self._problems.append(f"{about}: {sentence}")
-        else:
-            self._unsaid += 1
+
+    def _listens(self) -> bool:
+        """Whether a problem would be noted; if not, it is counted, and need not be put into words."""
+        if len(self._problems) < MAX_PROBLEMS:
+            return True
+        self._unsaid += 1
+        return False
 
     def _take_list(self, kind: UpdateList, answer: Answer) -> None:
         name = _NAMES[kind]
@@ -345,11 +393,11 @@ class _Reading:
             return None
         values = []
         stray = 0
-        addresses = _Addresses(asked)
+        below = _Addresses(asked).below
         for item in answer.items:
             location = item.source or item.target
             loc_uri = location.loc_uri if location else ""
-            path = addresses.below(loc_uri)
+            path = below(loc_uri)
             if path is None:
                 self._problem(name, f"an item for {quoted(loc_uri)} was not asked for and is ignored.")
                 stray += 1
@@ -359,7 +407,8 @@ class _Reading:
                     )
                     return None
             else:
-                values.append((path, (item.data or "").strip()))
+                text = item.data
+                values.append((path, text.strip() if text else ""))
         if not values:
             self._problem(name, f"the device answered {answer.status} without Results for it.")
             return None
@@ -407,12 +456,19 @@ class _Reading:
 
         A leaf this package does not know belongs to a newer Windows and is passed over.
         """
-        guid, leaf_name, *deeper = path
-        if deeper:
-            self._problem(f"{name}/{guid}", "is deeper than the tree and is ignored.", "/".join(path[1:]))
-        elif text and leaf_name in _LEAVES:
-            leaf, field_name, read = _LEAVES[leaf_name]
+        if len(path) > 2:  # noqa: PLR2004 - {guid}/<leaf>
+            if self._listens():
+                guid, *rest = path
+                self._problem(f"{name}/{guid}", "is deeper than the tree and is ignored.", "/".join(rest))
+            return
+        leaf = _LEAVES.get(path[1])
+        if not text or leaf is None:
+            return
+        value = leaf.find(text)
+        if value is not None:
+            fields[leaf.field] = value
+        elif self._listens():
             try:
-                fields[field_name] = read(text)
+                leaf.refuse(text)
             except InvalidValue as error:
-                self._problem(f"{name}/{guid}/{leaf}", error.detail)
+                self._problem(f"{name}/{path[0]}/{leaf.name}", error.detail)

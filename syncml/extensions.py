@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["read_extensions", "write_extensions"]
 
 
-def read_extensions(elements: Sequence[Element]) -> tuple[Extension, ...]:
+def read_extensions(elements: Sequence[Element] | Element) -> tuple[Extension, ...]:
     """The elements as values, in document order."""
-    return tuple([_extension(element) for element in elements]) if elements else ()
+    return tuple([_extension(element) for element in elements]) if len(elements) else ()
 
 
 def write_extensions(extensions: Iterable[Extension], namespace: str) -> str:
@@ -31,8 +31,8 @@ def write_extensions(extensions: Iterable[Extension], namespace: str) -> str:
 
 def _extension(element: Element) -> Extension:
     namespace, name = split_name(element.tag)
-    children = tuple([_extension(child) for child in element])
-    return Extension(name, namespace, element.text or "", tuple(element.attrib.items()), children)
+    # not `element.attrib`: asking for it makes a dictionary, and few elements have attributes
+    return Extension(name, namespace, element.text or "", tuple(element.items()), read_extensions(element))
 
 
 def _written(extension: Extension, namespace: str) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from syncml.messages import Command, Status
 
 __all__ = [
+    "Heard",
     "Part",
     "Sent",
     "answers",
@@ -48,6 +49,9 @@ __all__ = [
 
 Part: TypeAlias = "tuple[int, str | None, str | None, str | None]"
 """One item of Results as it is kept: index into the commands in flight, LocURI, Format, Data."""
+
+Heard: TypeAlias = "tuple[int, Item]"
+"""The same as it has just come."""
 
 _FAILED: Final = 400
 
@@ -245,19 +249,27 @@ def note_status(sent: list[Sent], rows: Sequence[int], status: Status, code: int
         sent[index] = replace(sent[index], status=code, original_error=status.original_error)
 
 
-def answers(sent: Sequence[Sent], parts: Iterable[Part], *, finished: bool) -> tuple[Answer, ...]:
+def answers(
+    sent: Sequence[Sent], parts: Iterable[Part], fresh: Iterable[Heard] = (), *, finished: bool
+) -> tuple[Answer, ...]:
     """What was heard of each request; `finished` says that the package with the answers is complete.
+
+    `parts` are what the package's earlier messages brought, `fresh` what the last one did.
 
     A Get of which the package or a value broke off has none, whatever its Status: half a list must not pass for
     the list. What stands in an Atomic that failed was not done, whatever its own Status says.
     """
     items: dict[int, list[Item]] = {}
     metas: dict[str | None, Meta | None] = {None: None}  # a list has thousands of items and two formats
+    plain: dict[int, bool] = {}
     for index, loc_uri, format_, data in parts:
         if format_ not in metas:
             metas[format_] = Meta(format=format_)
         source = None if loc_uri is None else Location(loc_uri)
         items.setdefault(index, []).append(Item(None, source, metas[format_], data))
+    for index, item in fresh:
+        # one that comes in the last message means no more than one that came before
+        items.setdefault(index, []).append(item if _is_plain(item, plain) else _bared(item))
     found = []
     for index, each in enumerate(sent):
         if each.request is None:
@@ -268,6 +280,31 @@ def answers(sent: Sequence[Sent], parts: Iterable[Part], *, finished: bool) -> t
         status = _in_its_group(sent, each)
         found.append(Answer(each.request, status, tuple(items.get(index, ())), each.original_error))
     return tuple(found)
+
+
+def _bared(item: Item) -> Item:
+    """The Item without what is not kept of it."""
+    _, loc_uri, format_, data = part_of(0, item)
+    source = None if loc_uri is None else Location(loc_uri)
+    return Item(None, source, None if format_ is None else Meta(format=format_), data)
+
+
+def _is_plain(item: Item, plain: dict[int, bool]) -> bool:
+    """Whether an Item of Results says what is kept of it and nothing else, as nearly all do.
+
+    `plain` remembers it of their Metas, for the reader gives equal ones as one value.
+    """
+    source, meta = item.source, item.meta
+    if item.target is not None or item.extra or item.more_data:
+        return False
+    if source is not None and (source.loc_name is not None or source.extra):
+        return False
+    if meta is None:
+        return True
+    known = plain.get(id(meta))
+    if known is None:
+        known = plain[id(meta)] = meta.format is not None and meta == Meta(format=meta.format)
+    return known
 
 
 def _in_its_group(sent: Sequence[Sent], each: Sent) -> int | None:

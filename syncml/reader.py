@@ -318,16 +318,17 @@ def _item(element: Element, room: _Room) -> Item:
     if not len(element):
         return _EMPTY_ITEM
     found, rest = _firsts(element, _ITEM)
-    meta = _meta(found["Meta"]) if "Meta" in found else None
+    said = found.get
+    meta = None if (inner := said("Meta")) is None else _meta(inner)
     if rest and (meta is None or meta.type is None):
         meta = _adopt_type(meta, rest)
     return Item(
-        target=_location(found["Target"]) if "Target" in found else None,
-        source=_location(found["Source"]) if "Source" in found else None,
-        meta=meta,
-        data=_data(found["Data"], room) if "Data" in found else None,
-        more_data="MoreData" in found,
-        extra=read_extensions(rest),
+        None if (inner := said("Target")) is None else _location(inner),
+        None if (inner := said("Source")) is None else _location(inner),
+        meta,
+        None if (inner := said("Data")) is None else _data(inner, room),
+        "MoreData" in found,
+        read_extensions(rest) if rest else (),
     )
 
 
@@ -359,8 +360,8 @@ def _data(element: Element, room: _Room) -> str:
 
 
 def _location(element: Element) -> Location:
-    if len(element) == 1 and element[0].tag in _LOC_URI:
-        return Location(_text(element[0]))
+    if len(element) == 1 and (only := element[0]).tag in _LOC_URI:
+        return Location(_text(only))
     inner, rest = _children(element, _LOCATION)
     return Location(_token(inner, "LocURI") or "", _token(inner, "LocName"), read_extensions(rest))
 
@@ -387,8 +388,11 @@ def _meta(element: Element) -> Meta:
     """The Meta; equal ones that say little, as nearly all do, are one value."""
     said: tuple[tuple[str, str], ...]
     rest: list[Element] = []
-    if len(element) == 1 and element[0].tag in _META:  # the Format that Windows writes
-        said = ((_META[element[0].tag], _text(element[0])),)
+    if len(element) == 1 and (name := _META.get((only := element[0]).tag)):  # the Format that Windows writes
+        text = _text(only)
+        if name in _SHARED and len(text) <= _SHORT:
+            return _shared_meta(((name, text),))
+        said = ((name, text),)
     else:
         found, rest = _firsts(element, _META)
         said = tuple([(name, _text(child)) for name, child in found.items()])

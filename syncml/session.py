@@ -22,6 +22,7 @@ from syncml.alerts import (
 from syncml.errors import InvalidHeader, LocalProtocolError
 from syncml.exchange import Request
 from syncml.flight import (
+    Heard,
     Part,
     Sent,
     answers,
@@ -79,7 +80,13 @@ _HEADER_ALLOWANCE: Final = 2_048
 """Octets kept free of MaxMsgSize for the envelope and SyncHdr."""
 
 MAX_HELD_CHARS: Final = 2 * 1024 * 1024
-"""Characters of Results kept while a package is still arriving: some 8,000 updates with their revisions."""
+"""What of Results is kept while a package is still arriving: some 4,000 updates with their revisions.
+
+Counted in characters, with `_ITEM` for each Item beside its text.
+"""
+
+_ITEM: Final = 160
+"""What an Item costs to keep and to read again, in characters: thousands of small ones are not little."""
 
 MAX_ODDITIES: Final = 50
 """Sentences for the log of one message; the rest is counted in one more."""
@@ -264,7 +271,7 @@ def receive(state: ServerState | None, message: Message, earlier: Sequence[Part]
         reading.break_off()
     overflow = not done and reading.held > MAX_HELD_CHARS
     done = done or overflow
-    heard = answers(reading.sent, [*earlier, *reading.parts], finished=turn) if done else ()
+    heard = answers(reading.sent, earlier, reading.heard, finished=turn) if done else ()
     state = replace(
         state,
         device_msg_id=msg_id,
@@ -280,7 +287,7 @@ def receive(state: ServerState | None, message: Message, earlier: Sequence[Part]
         header=header,
         statuses=() if header.no_resp else tuple(reading.statuses),
         answers=heard,
-        parts=() if done else tuple(reading.parts),
+        parts=() if done else tuple([part_of(index, item) for index, item in reading.heard]),
         challenge=challenged,
         header_status=reading.header_status,
         alerts=tuple(reading.alerts),
@@ -308,7 +315,7 @@ class _Reading:
         self.chunk = chunk
         self.broken: list[Chunk] = []
         self.sent = list(sent)
-        self.parts: list[Part] = []
+        self.heard: list[Heard] = []
         self.held = held
         """Characters kept until Final; what is in an open chunk is counted as it comes."""
         self.statuses: list[Status] = []
@@ -325,7 +332,7 @@ class _Reading:
         if status is None or _code(status) not in _CHALLENGES:
             return None
         self.sent = [replace(sent, status=None, original_error=None) for sent in self.sent]
-        self.parts.clear()
+        self.heard.clear()
         return status
 
     def chunk_taken(self) -> bool:
@@ -456,13 +463,17 @@ class _Reading:
         if code is None:
             self._odd(f"Status CmdRef {status.cmd_ref[:16]!r} has no status code")
             return
-        # 64: what a row costs beside its text
+        # 64: what a Status costs beside its text
         self.held += 64 + len(status.original_error or "")
         note_status(self.sent, rows, status, code)
 
     def _results(self, results: Results) -> None:
         base = Location(results.source_ref) if results.source_ref else None
-        named = tuple(item if item.source else replace(item, source=base) for item in results.items)
+        named = (
+            results.items
+            if base is None
+            else tuple([item if item.source else replace(item, source=base) for item in results.items])
+        )
         rows = find(self.sent, results.msg_ref, results.cmd_ref, absent="1")
         if not rows:
             rows = find_by_uri(self.sent, [item.source.loc_uri for item in named if item.source])
@@ -470,13 +481,11 @@ class _Reading:
             self._odd(f"Results CmdRef {results.cmd_ref[:16]!r}: nothing is in flight")
             return
         items, chunk_code = self.join(replace(results, items=named), rows[0])
+        first, several = rows[0], len(rows) > 1
         for item in items:
-            part = part_of(rows[0], item)
-            _, uri, format_, data = part
-            if len(rows) > 1:
-                part = (owner(self.sent, rows, uri), uri, format_, data)
-            self.parts.append(part)
-            self.held += 64 + len(uri or "") + len(format_ or "") + len(data or "")
+            _, uri, format_, data = part_of(first, item)
+            self.heard.append((owner(self.sent, rows, uri) if several else first, item))
+            self.held += _ITEM + len(uri or "") + len(format_ or "") + len(data or "")
         if chunk_code is None:
             return  # Results get no Status when all is well
         if chunk_code is not StatusCode.CHUNKED_ITEM_ACCEPTED:

@@ -141,12 +141,15 @@ def apply_snapshot(
     change = StateChange()
     if snapshot.lists or snapshot.nodes:
         merged = _stored_rows(connection, device_pk)
+        beyond: set[str] = set()
+        most = len(merged) + MAX_CHANGES
         for which in _MERGE_ORDER:
             if which in snapshot.lists:
-                _merge_list(merged, which, snapshot.lists[which])
+                _merge_list(merged, which, snapshot.lists[which], beyond, most)
         for (which, update_id), entry in snapshot.nodes.items():
             _merge_node(merged, which, update_id, entry)
         change, writes = _compare(merged, now)
+        change.postponed += len(beyond)
         change.changed = writes.run(connection, device_pk)
         record_events(connection, device_pk, change.events, now)
     values: dict[str, Any] = {}
@@ -204,13 +207,26 @@ def _stored_rows(connection: Connection, device_pk: int) -> dict[str, _Update]:
     return rows
 
 
-def _merge_list(merged: dict[str, _Update], which: UpdateList, entries: Mapping[str, UpdateEntry]) -> None:
+def _merge_list(
+    merged: dict[str, _Update],
+    which: UpdateList,
+    entries: Mapping[str, UpdateEntry],
+    beyond: set[str],
+    most: int,
+) -> None:
+    """Bring one list into the rows; of updates that are new, those past `most` rows go to `beyond`.
+
+    They could not be written for this message anyway, so that thousands of them cost no more than their names.
+    """
     bit = int(which)  # arithmetic of IntFlag costs a hundred times that of int
     for update_id, row in merged.items():
         if row.lists & bit and update_id not in entries:
             _leave(row, which)
     for update_id, entry in entries.items():
-        _enter(merged, which, update_id, entry)
+        if len(merged) >= most and update_id not in merged:
+            beyond.add(update_id)
+        else:
+            _enter(merged, which, update_id, entry)
 
 
 def _merge_node(

@@ -144,13 +144,13 @@ class Wishes:
     ) -> tuple[tuple[Request, ...], datetime | None]:
         """The difference between what IT wants and what the device has, and when time alone changes it."""
         rows = connection.execute(_LISTED, {"device_pk": device.pk}).all()
-        installable = frozenset(row.update_id for row in rows if row.lists & _INSTALLABLE)
-        approved = frozenset(row.update_id for row in rows if row.lists & _APPROVED)
+        installable = frozenset([update_id for update_id, lists, _ in rows if lists & _INSTALLABLE])
+        approved = frozenset([update_id for update_id, lists, _ in rows if lists & _APPROVED])
         delivered = {
-            row.update_id
-            for row in rows
+            update_id
+            for update_id, lists, delivered_at in rows
             # what it has installed meanwhile is left alone
-            if row.delivered_at is not None and not row.lists & ~(_INSTALLABLE | _APPROVED)
+            if delivered_at is not None and not lists & ~(_INSTALLABLE | _APPROVED)
         } & approved.difference(memory.confirm)
         offered = installable - approved
         about = circumstances(connection, standing, now, offered | delivered, approved)

@@ -440,6 +440,9 @@ def _same_again(peer: Peer) -> None:
         peer.send(answer_lists(peer, "InstallableUpdates", updates))
 
 
+_SMALLEST: Final = "<Item><Source><LocURI>./a</LocURI></Source></Item>"
+
+
 def _over_many_messages(peer: Peer) -> None:
     """Eight thousand Items of one list in sixteen messages of one package."""
     peer.open()
@@ -449,6 +452,14 @@ def _over_many_messages(peer: Peer) -> None:
     for _ in range(15):
         peer.send(peer.results("InstalledUpdates", _struct_data("InstalledUpdates", guids(250))), final=False)
     peer.send(quiet + peer.results("InstalledUpdates", _struct_data("InstalledUpdates", guids(250))))
+
+
+def _smallest_over_many_messages(peer: Peer) -> None:
+    """As many Items as a package may have: the shortest address, and nothing else."""
+    peer.open()
+    for _ in range(5):
+        peer.send(peer.results("InstalledUpdates", _fill(_SMALLEST)), final=False)
+    peer.send("")
 
 
 def _package_without_end(peer: Peer) -> None:
@@ -502,6 +513,7 @@ _ANSWERS: Final[dict[str, Callable[[Peer], None]]] = {
     "each update in another list each time": _changed_state,
     "the same 1,000 updates again": _same_again,
     "8,000 Items over sixteen messages": _over_many_messages,
+    "the smallest Items over many messages": _smallest_over_many_messages,
     "a package that does not end": _package_without_end,
     "the largest object": _object_over_many_messages,
 }

@@ -485,6 +485,17 @@ def test_problems_are_bounded() -> None:
     assert snapshot.problems[-1] == "7 more problems are not listed."
 
 
+@pytest.mark.parametrize(("leaf", "text"), [("Type", "many"), ("HResult", "0x100000000"), ("a/b", "1")])
+def test_problems_of_values_are_bounded_too(leaf: str, text: str) -> None:
+    """Of values that cannot be read, too, some are told and the others counted."""
+    guids = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(MAX_PROBLEMS + 7)]
+    items = [item(f"FailedUpdates/{guid}/{leaf}", text) for guid in guids]
+    snapshot = UpdateSnapshot.from_answers([get("FailedUpdates", *items)])
+    assert snapshot.lists == {UpdateList.FAILED: {guid: UpdateEntry(guid) for guid in guids}}
+    assert len(snapshot.problems) == MAX_PROBLEMS + 1
+    assert snapshot.problems[-1] == "7 more problems are not listed."
+
+
 @pytest.mark.parametrize("status", [200, 404])
 def test_the_last_of_two_answers_counts(status: int) -> None:
     """The same list read twice: the newer list replaces the older, a failure leaves it."""

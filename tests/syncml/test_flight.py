@@ -28,6 +28,7 @@ from syncml.messages import (
     Atomic,
     Delete,
     Exec,
+    Extension,
     Get,
     Item,
     Location,
@@ -381,6 +382,47 @@ def test_parts_become_the_items_of_their_request() -> None:
         ),
         Answer(GET_B, 200, (Item(),)),
     )
+
+
+_URIS = st.none() | st.builds(
+    Location,
+    st.sampled_from(["./A", "./A/b"]),
+    st.none() | st.just("a name"),
+    st.just(()) | st.just((Extension("x"),)),
+)
+_METAS = st.none() | st.builds(
+    Meta, format=st.none() | st.sampled_from(["int", "node"]), type=st.none() | st.just("text/plain")
+)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Item,
+            target=_URIS,
+            source=_URIS,
+            meta=_METAS,
+            data=st.none() | st.just("1"),
+            more_data=st.booleans(),
+            extra=st.just(()) | st.just((Extension("x"),)),
+        ),
+        max_size=6,
+    )
+)
+def test_what_came_last_means_no_more_than_what_came_before(items: list[Item]) -> None:
+    """Items are answered alike whether they stood in the last message of a package or in an earlier one."""
+    rows = [Sent("4", "3", GET_A, status=200)]
+    kept = answers(rows, [part_of(0, each) for each in items], finished=True)
+    assert answers(rows, (), [(0, each) for each in items], finished=True) == kept
+
+
+def test_an_item_that_says_no_more_than_is_kept_is_not_made_anew() -> None:
+    """Nearly all are: a list of thousands costs no second Item each."""
+    plain = Item(source=Location("./A"), meta=Meta(format="int"), data="1")
+    items = [plain, Item(source=Location("./A")), Item(source=Location("./B"), meta=plain.meta)]
+    rows = [Sent("4", "3", GET_A, status=200)]
+    (answer,) = answers(rows, (), [(0, each) for each in items], finished=True)
+    assert [id(each) for each in answer.items] == [id(each) for each in items]
 
 
 def test_half_a_list_is_no_answer() -> None:

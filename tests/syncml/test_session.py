@@ -638,7 +638,7 @@ def test_items_of_an_open_package_are_the_callers_to_keep() -> None:
     )
     reception = receive(in_flight(GET_LIST), first)
     assert reception.parts == ((0, LIST, None, "1"), (0, None, "int", None))
-    assert reception.state.held == 3 * 64 + len(LIST) + 1 + 3
+    assert reception.state.held == 64 + 2 * 160 + len(LIST) + 1 + 3
     _, state, _ = respond(reception, server_uri=SERVER)
     second = receive(state, said(results("2", leaf(LIST, "2")), msg_id="3", final=False))
     assert second.parts == ((0, LIST, None, "2"),)
@@ -1031,9 +1031,9 @@ def test_broken_objects_are_told_in_bounds() -> None:
 
 
 def test_the_bound_itself_is_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package is aborted when it passes the bound, not when it reaches it; a row costs 64 beside its text."""
+    """A package is aborted when it passes the bound, not when it reaches it; an Item costs 160 and a Status 64."""
     message = (status("2"), results("2", leaf("./A", "x" * 33)))
-    for bound, overflow in ((164, False), (163, True)):
+    for bound, overflow in ((260, False), (259, True)):
         monkeypatch.setattr(syncml.session, "MAX_HELD_CHARS", bound)
         assert heard(in_flight(GET_LIST), *message, final=False).overflow is overflow
 

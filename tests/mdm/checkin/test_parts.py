@@ -188,7 +188,7 @@ def test_a_new_session_forgets_them(bench: Bench, after: timedelta) -> None:
 
 def test_too_much_ends_the_session_and_is_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package without end is bounded: the reply is an abort, and nothing of it stays or counts."""
-    monkeypatch.setattr(session, "MAX_HELD_CHARS", 7_000)
+    monkeypatch.setattr(session, "MAX_HELD_CHARS", 12_000)
     package = Package(bench.enrol())
     verdicts = []
     for _ in range(PARTS - 1):
