@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
@@ -11,11 +12,15 @@ import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from mdm.ca.authority import Authority
 from mdm.catalog.worker import SyncWorker
 from mdm.checkin.endpoint import omadm_route
 from mdm.checkin.service import CheckIn
 from mdm.clock import utc_now
 from mdm.devices.worker import MembershipWorker
+from mdm.enrolment.endpoint import enrolment_routes
+from mdm.enrolment.provisioning import RENEW_DAYS
+from mdm.enrolment.service import EnrolmentService
 from mdm.health import health_routes
 from mdm.rest.middleware import RequestId, RequestLog, SecurityHeaders
 from mdm.rest.operations import Services, operation_routes
@@ -84,9 +89,19 @@ def build_app(
         provider_id=settings.provider_id,
         max_sessions_per_address=settings.max_sessions_per_address,
     )
+    lifetime = timedelta(days=settings.certificate_days)
+    enrolment = EnrolmentService(
+        database=database,
+        secrets=box,
+        issuer=lambda conn: Authority.load(conn, box, lifetime=lifetime),
+        provider_id=settings.provider_id,
+        certificate_lifetime=lifetime,
+        renewal=timedelta(days=RENEW_DAYS),
+    )
     app = Starlette(
         routes=[
             omadm_route(checkin, clock=clock),
+            *enrolment_routes(enrolment, public_url=settings.public_url, clock=clock),
             *operation_routes(OPERATIONS, services),
             *health_routes(database, upstream_configured=settings.upstream_url is not None),
             *problem_routes(),

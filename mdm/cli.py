@@ -32,6 +32,7 @@ class _Command:
 _COMMANDS: Final[Mapping[str, _Command]] = {
     "serve": _Command("mdm.commands.serve", "run the service"),
     "token": _Command("mdm.commands.token", "make, list and revoke API tokens"),
+    "enrol": _Command("mdm.commands.enrol", "say who may enrol devices"),
     "audit": _Command("mdm.commands.audit", "verify or export the audit trail"),
     "eulas": _Command("mdm.commands.eulas", "export the licence ledger"),
     "explain": _Command("mdm.commands.explain", "say why an update is not installed on a device"),
@@ -39,6 +40,7 @@ _COMMANDS: Final[Mapping[str, _Command]] = {
     "sync": _Command("mdm.commands.sync", "read the upstreams' catalogues now"),
     "upstreams": _Command("mdm.commands.upstreams", "list, add, change and remove upstreams"),
     "catalog": _Command("mdm.commands.catalog", "clean up the catalogue, or carry it to other sites"),
+    "ca": _Command("mdm.commands.ca", "make, import and show the certificate authority"),
     "ddf": _Command("mdm.commands.ddf", "write device descriptions"),
     "demo": _Command("mdm.lab.demo", "play the whole story with simulated devices and upstream"),
     "device": _Command("mdm.lab.fleet", "run simulated Windows devices"),

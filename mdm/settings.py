@@ -155,6 +155,8 @@ class Settings(BaseSettings):
     """Whether devices are told to install approved updates only (policy RequireUpdateApproval)."""
     provider_id: Annotated[str, AfterValidator(_node_name)] = "CSPBridge"
     """Name under which devices are enrolled with this service: their `DMClient/Provider` node, the PROVIDER-ID."""
+    certificate_days: int = Field(default=365, ge=1, le=3650)
+    """Days that a device's certificate is valid; Windows renews it from 42 days before its end on."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """`json` lines, `console` for people, or `auto`: console on a terminal, JSON otherwise."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -83,8 +83,8 @@ def test_only_the_clock_reads_the_clock() -> None:
 
 
 def test_xml_of_strangers_goes_through_the_guards() -> None:
-    """The parsers without limits are called in the one place that adds the limits."""
-    assert _callers("xmltodict.parse") == ["mdm/upstream/xml.py"]
+    """The parsers without limits are called where the limits are added: once for upstreams, once for devices."""
+    assert _callers("xmltodict.parse") == ["mdm/enrolment/envelope.py", "mdm/upstream/xml.py"]
     assert (
         _callers("etree.fromstring", "ElementTree.fromstring", "ET.fromstring", "minidom.parseString") == []
     )

@@ -63,7 +63,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
     From here on warnings go to stderr: stdout is for what the command was asked for.
     """
-    names = ("host", "port", "data_dir")
+    names = ("host", "port", "data_dir", "tls", "tls_cert_file", "tls_key_file", "tls_client_ca_file")
     settings = load_settings(**{name: getattr(args, name, None) for name in names})
     configure_logging(settings.log_format, "warning", sys.stderr)
     return settings

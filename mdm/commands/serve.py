@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from mdm.app import build_app
+from mdm.clock import utc_now
 from mdm.commands.base import (
     CommandError,
     add_data_dir,
@@ -23,10 +28,16 @@ from mdm.errors import Unavailable
 from mdm.heap import settle_heap
 from mdm.log import UVICORN_OPTIONS, configure_logging
 from mdm.storage.secrets import SecretBox
+from mdm.tls.errors import TlsError
+from mdm.tls.forwarded import ClientCertificates, TrustedProxies
+from mdm.tls.protocol import TlsHttpProtocol
+from mdm.tls.refusals import Refusals
+from mdm.tls.server import reload_certificate, tls_context
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    import ssl
+    from collections.abc import Callable, Iterator
 
     from mdm.settings import Settings
     from mdm.storage.engine import Database
@@ -50,6 +61,24 @@ def add_parser(subparsers: Any) -> None:
     add_data_dir(parser)
     parser.add_argument("--host", help="address to listen on (BRIDGE_HOST, or 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (BRIDGE_PORT, or 8480)")
+    parser.add_argument(
+        "--tls",
+        action="store_const",
+        const=True,
+        help="speak TLS, with a self-signed certificate unless --tls-cert names another (BRIDGE_TLS)",
+    )
+    for option, setting, text in (
+        ("--tls-cert", "tls_cert_file", "PEM file of the server's certificate; turns TLS on"),
+        ("--tls-key", "tls_key_file", "PEM file of its key, unless the certificate's file holds it"),
+        (
+            "--tls-client-ca",
+            "tls_client_ca_file",
+            "PEM file of the authorities that issue devices' certificates",
+        ),
+    ):
+        parser.add_argument(
+            option, dest=setting, type=Path, metavar="FILE", help=f"{text} (BRIDGE_{setting.upper()})"
+        )
     parser.set_defaults(func=_serve)
 
 
@@ -59,11 +88,19 @@ def _serve(args: argparse.Namespace) -> int:
     with open_database(settings) as database:
         _prepare(database)
         box = SecretBox.from_file(key_file(settings))
+        refusals = Refusals()
+        context = _tls(settings, refusals)
         listener = _listen(settings.host, settings.port)
         try:
-            config = _uvicorn_config(build_app(settings, database, box), settings)
+            app = _behind_proxies(build_app(settings, database, box), settings, refusals)
+            on_hangup = None if context is None else partial(_reload, context, settings)
             settle_heap()
-            _Server(config, _url(listener)).run(sockets=[listener])
+            server = _Server(
+                _uvicorn_config(app, context),
+                _url(listener, "http" if context is None else "https"),
+                on_hangup,
+            )
+            server.run(sockets=[listener])
         finally:
             listener.close()
     log.info("stopped")
@@ -80,15 +117,40 @@ def _prepare(database: Database) -> None:
         log.warning("database_unavailable", reason=error.detail)
 
 
-def _uvicorn_config(app: Any, settings: Settings) -> uvicorn.Config:
+def _tls(settings: Settings, refusals: Refusals) -> ssl.SSLContext | None:
+    try:
+        return tls_context(settings, refusals, utc_now())
+    except TlsError as error:
+        raise CommandError(str(error)) from None
+
+
+def _reload(context: ssl.SSLContext, settings: Settings) -> None:
+    """Read the server's certificate again; one that cannot be used leaves the old one in its place."""
+    try:
+        reload_certificate(context, settings, utc_now())
+    except TlsError as error:
+        log.error("tls_certificate_not_reloaded", why=str(error))  # noqa: TRY400 - the sentence says it all
+    else:
+        log.info("tls_certificate_reloaded")
+
+
+def _behind_proxies(app: Any, settings: Settings, refusals: Refusals) -> Any:
+    """The application with what proxies say put into the scope: first who the peer is, then for whom he speaks."""
+    proxies = settings.trusted_proxies
+    if proxies:
+        app = ProxyHeadersMiddleware(app, trusted_hosts=proxies)
+    return ClientCertificates(app, TrustedProxies(proxies), refusals)
+
+
+def _uvicorn_config(app: Any, context: ssl.SSLContext | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=TlsHttpProtocol,
+        ssl_context_factory=None if context is None else lambda _config, _default: context,
         ws="none",
         lifespan="on",
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies,
+        proxy_headers=False,  # `_behind_proxies` does that
         limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
@@ -108,22 +170,31 @@ def _listen(host: str, port: int) -> socket.socket:
         raise CommandError(f"Cannot listen on {host} port {port}: {reason}.") from None
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class _Server(uvicorn.Server):
     """uvicorn that says where it is once requests are answered, and returns when it was told to stop."""
 
-    def __init__(self, config: uvicorn.Config, url: str) -> None:
+    def __init__(self, config: uvicorn.Config, url: str, on_hangup: Callable[[], None] | None) -> None:
         super().__init__(config)
         self._url = url
+        self._on_hangup = on_hangup
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and log the URL."""
+        """Start, and log the URL; from then on SIGHUP does what it was made for, if anything."""
         await super().startup(sockets)
+        if self._on_hangup is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_hangup)
         log.info("ready", url=self._url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, and give SIGHUP back."""
+        await super().shutdown(sockets)
+        if self._on_hangup is not None:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

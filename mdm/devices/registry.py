@@ -13,6 +13,7 @@ from sqlmodel import col
 from csp.hresult import explain
 from csp.snapshot import UpdateList
 from mdm.audit import record
+from mdm.ca.issued import revoke_device
 from mdm.devices.groups import groups_of
 from mdm.devices.refresh import recompute
 from mdm.devices.tags import tags_of
@@ -370,9 +371,11 @@ def get_device(conn: Connection, public_id: str) -> DeviceView:
 def delete_device(conn: Connection, origin: Origin, public_id: str, *, now: datetime) -> int:
     """Forget a device and what it reported; returns how many approvals it still holds. Raises NotFound.
 
-    Nothing is taken back from the device itself: an approval on it stays, and so does its enrolment.
+    Nothing is taken back from the device itself: an approval on it stays, and so does its enrolment; its certificates
+    are revoked.
     """
     pk = device_pk(conn, public_id)
+    revoke_device(conn, origin, pk, "cessationOfOperation", now)
     held = conn.scalar(
         select(func.count())
         .select_from(DeviceUpdate)

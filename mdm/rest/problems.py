@@ -158,6 +158,14 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "Query named by rules",
         "The rules in `rules` use the query; delete them, or give them other criteria first.",
     ),
+    "authority_exists": Problem(
+        409,
+        "Certificate authority exists",
+        "There is a certificate authority already; replacing it must be asked for.",
+    ),
+    "enrolment_user_exists": Problem(
+        409, "Enrolment user exists", "An enrolment user with this name exists already; `existing` names it."
+    ),
     "rule_exists": Problem(409, "Rule exists", "A rule with this name exists already; `existing` names it."),
     "rule_disabled": Problem(
         409, "Rule disabled", "A rule that is switched off does nothing, by hand neither; switch it on first."
@@ -320,6 +328,7 @@ _LINKED: Final[Mapping[str, tuple[str, str]]] = {
     "query_exists": ("existing", "queries"),
     "query_in_use": ("approvals", "approvals"),
     "query_named": ("rules", "rules"),
+    "enrolment_user_exists": ("existing", "enrolment-users"),
     "rule_exists": ("existing", "rules"),
     "group_has_rules": ("rules", "rules"),
     "eula_not_accepted": ("eulas", "eulas"),

@@ -9,6 +9,7 @@ from mdm.rest import (
     audit,
     catalog,
     devices,
+    enrolment,
     eulas,
     groups,
     policies,
@@ -29,6 +30,7 @@ __all__ = ["OPERATIONS"]
 
 OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
     *devices.OPERATIONS,
+    *enrolment.OPERATIONS,
     *groups.OPERATIONS,
     *catalog.OPERATIONS,
     *sync.OPERATIONS,

@@ -137,6 +137,12 @@ def upstream_api(bench: Bench, data_dir: Path) -> Iterator[Api]:
 
 
 @pytest.fixture
+def addressed_api(bench: Bench, data_dir: Path) -> Iterator[Api]:
+    """The API of a bridge that knows the address devices reach it under."""
+    yield from make_api(bench, data_dir, public_url="https://mdm.example.test")
+
+
+@pytest.fixture
 def logged() -> Iterator[StringIO]:
     """The log as JSON lines, for the length of the test."""
     root = logging.getLogger()

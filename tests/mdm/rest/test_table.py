@@ -19,8 +19,17 @@ if TYPE_CHECKING:
 
     from mdm.rest.operations import Operation
 
-OPEN = {"/livez", "/readyz", "/version", "/problems/{slug}", "/omadm"}
-"""What answers without a token: probes, explanations, and the devices' endpoint with its own credentials."""
+OPEN = {
+    "/livez",
+    "/readyz",
+    "/version",
+    "/problems/{slug}",
+    "/omadm",
+    "/EnrollmentServer/Discovery.svc",
+    "/EnrollmentServer/Policy.svc",
+    "/EnrollmentServer/Enrollment.svc",
+}
+"""What answers without a token: probes, explanations, and the devices' endpoints with their own credentials."""
 
 
 SINGLE = {
