@@ -277,6 +277,8 @@ def rsa_of(bits: int, exponent: int = 65537) -> bytes:
         (rsa_of(2048, 2**32 + 1), "exponent"),
         (spki(ec.generate_private_key(ec.SECP256R1()).public_key()), "is not RSA"),
     ],
+    # a key made anew has no name that two processes agree on
+    ids=["1024", "2047", "8193", "exponent-3", "exponent-33-bits", "elliptic"],
 )
 def test_weak_keys_are_refused(make: Make, public_key: bytes, sentence: str) -> None:
     """Too short, too long to verify, with an exponent that invites forgery, or of another kind."""
