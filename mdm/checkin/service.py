@@ -46,7 +46,7 @@ from mdm.errors import Unavailable
 from mdm.policies.state import record_policies
 from mdm.rollbacks.checkin import forget_unlooked, note_sent, record_rollbacks
 from mdm.storage.statements import table_of, upsert
-from mdm.storage.tables import Device, DevicePolicy, DeviceUpdate, DmPart, DmReply, DmSession
+from mdm.storage.tables import Device, DmPart, DmReply, DmSession
 from mdm.windows.effective import grant_catch_up
 from syncml.alerts import SYNC_TYPE
 from syncml.errors import LimitExceeded
@@ -77,8 +77,6 @@ _MAX_CONFIRMATIONS: Final = 50
 _log: Final = structlog.get_logger("mdm.checkin")
 
 _device = table_of(Device)
-_rows = table_of(DeviceUpdate)
-_policy = table_of(DevicePolicy)
 _session = table_of(DmSession)
 _reply = table_of(DmReply)
 _part = table_of(DmPart)

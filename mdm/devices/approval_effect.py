@@ -24,7 +24,6 @@ from mdm.storage.tables import (
     ApprovalEvidence,
     ApprovalGroup,
     Device,
-    GroupMember,
     PolicyAssignment,
 )
 
@@ -39,7 +38,6 @@ __all__ = ["AffectedDevice", "ApprovalEffect", "approval_effect", "devices_with"
 _device = table_of(Device)
 _evidence = table_of(ApprovalEvidence)
 _assignment = table_of(PolicyAssignment)
-_member = table_of(GroupMember)
 _approval = table_of(Approval)
 _approval_group = table_of(ApprovalGroup)
 

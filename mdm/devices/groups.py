@@ -11,11 +11,12 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlmodel import col
 
 from mdm.audit import record
 from mdm.devices.definitions import lock_definitions, raise_version, read_definitions, share_definitions
+from mdm.devices.group_uses import refuse_used
 from mdm.devices.membership import Definition, Definitions, NestingCycle
 from mdm.devices.refresh import Freshness, freshness, lock_device, recompute
 from mdm.devices.rules import parse_rule
@@ -24,17 +25,11 @@ from mdm.storage.statements import insert_ignore
 from mdm.storage.tables import (
     ALL_DEVICES,
     UNASSIGNED,
-    Approval,
-    ApprovalGroup,
     Device,
     DeviceGroup,
     GroupLink,
     GroupMember,
-    PolicyAssignment,
-    RolloutPlanGroup,
-    RuleGroup,
     StaticMember,
-    WindowGroup,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +37,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection, Row, ScalarSelect, Select
-    from sqlalchemy.orm import Mapped
 
     from mdm.audit import Origin
 
@@ -64,7 +58,7 @@ __all__ = [
 ]
 
 _NAMED: Final = 20
-"""Approvals or groups named in one `group_in_use`."""
+"""Wrong groups named in one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +207,7 @@ def delete_group(conn: Connection, origin: Origin, group_id: str, *, now: dateti
     lock_definitions(conn)
     _changeable(conn, group_id)
     before = get_group(conn, group_id)
-    for use in _uses(now):
-        found = conn.scalars(use.query.where(use.group_id == group_id).limit(_NAMED)).all()
-        if found:
-            detail = f"{use.who} the group {before.name!r}."
-            raise Conflict(detail, code=use.code, **{use.member: list(found)})
+    refuse_used(conn, group_id, before.name, now)
     conn.execute(delete(DeviceGroup).where(col(DeviceGroup.id) == group_id))
     if before.device_count:
         raise_version(conn, now)  # some of its members may be in no group now
@@ -230,73 +220,6 @@ def delete_group(conn: Connection, origin: Origin, group_id: str, *, now: dateti
         object_id=group_id,
         before=_audited(before.name, GroupDefinition(before.rule, before.include, before.exclude))
         | {"device_count": before.device_count},
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """Something that names groups, and would silently mean something else if one of them went."""
-
-    who: str
-    """The beginning of the sentence that ends with the group's name."""
-    code: str
-    member: str
-    """Of the problem: it lists their ids."""
-    query: Select[str]
-    group_id: Mapped[str]
-
-
-def _uses(now: datetime) -> tuple[_Use, ...]:
-    """What may name a group, in the order it is told."""
-
-    def query(model_id: Mapped[str]) -> Select[str]:
-        return select(model_id).distinct().order_by(model_id)
-
-    active = (
-        query(col(ApprovalGroup.approval_id))
-        .join(Approval, col(Approval.id) == col(ApprovalGroup.approval_id))
-        .where(
-            col(Approval.revoked_at).is_(None),
-            or_(col(Approval.expires_at).is_(None), col(Approval.expires_at) > now),
-        )
-    )
-    return (
-        _Use("Active approvals name", "group_in_use", "approvals", active, col(ApprovalGroup.group_id)),
-        _Use(
-            "Maintenance windows are for",
-            "group_has_windows",
-            "windows",
-            query(col(WindowGroup.window_id)),
-            col(WindowGroup.group_id),
-        ),
-        _Use(
-            "Ring plans have rings of",
-            "group_has_plans",
-            "plans",
-            query(col(RolloutPlanGroup.plan_id)),
-            col(RolloutPlanGroup.group_id),
-        ),
-        _Use(
-            "Policy profiles are for",
-            "group_has_profiles",
-            "profiles",
-            query(col(PolicyAssignment.profile_id)),
-            col(PolicyAssignment.group_id),
-        ),
-        _Use(
-            "Rules approve for",
-            "group_has_rules",
-            "rules",
-            query(col(RuleGroup.rule_id)),
-            col(RuleGroup.group_id),
-        ),
-        _Use(
-            "Other groups name",
-            "group_named",
-            "groups",
-            query(col(GroupLink.group_id)),
-            col(GroupLink.other_id),
-        ),
     )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mdm.devices.os_build import OsBuild
 from mdm.documents import each, escaped, matches, members, text, wrong
+from mdm.logic import every, opposite, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,10 +59,7 @@ class AllOf:
 
     def holds(self, facts: DeviceFacts) -> bool | None:
         """False as soon as one does not hold, else None if one is unknown."""
-        answers = {rule.holds(facts) for rule in self.rules}
-        if False in answers:
-            return False
-        return None if None in answers else True
+        return every(rule.holds(facts) for rule in self.rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +70,7 @@ class AnyOf:
 
     def holds(self, facts: DeviceFacts) -> bool | None:
         """True as soon as one holds, else None if one is unknown."""
-        answers = {rule.holds(facts) for rule in self.rules}
-        if True in answers:
-            return True
-        return None if None in answers else False
+        return some(rule.holds(facts) for rule in self.rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +81,7 @@ class NotRule:
 
     def holds(self, facts: DeviceFacts) -> bool | None:
         """The opposite of what is known."""
-        answer = self.rule.holds(facts)
-        return None if answer is None else not answer
+        return opposite(self.rule.holds(facts))
 
 
 @dataclass(frozen=True, slots=True)

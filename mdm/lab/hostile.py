@@ -282,7 +282,6 @@ _SHAPES: Final[dict[str, Callable[[Peer], None]]] = {
 
 # --- commands of a device that has proved itself --------------------------------------------------------
 
-_GENERIC: Final = "Reversed-Domain-Name:com.microsoft.mdm.oobe.unenroll"
 _ALERT: Final = (
     "<Alert><CmdID>{0}</CmdID><Data>1224</Data><Item>"
     f'<Meta><Type xmlns="{METINF}">com.example/none</Type></Meta><Data>{{0}}</Data></Item></Alert>'

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from csp.errors import InvalidGuid
 from csp.guid import parse_guid
 from mdm.documents import each, escaped, flag, matches, members, number, text, whole_number, wrong
+from mdm.logic import every, opposite, some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -128,10 +129,7 @@ class AllOf:
 
     def holds(self, record: UpdateRecord) -> bool | None:
         """False as soon as one does not hold, else None if one is unknown."""
-        answers = {each_one.holds(record) for each_one in self.criteria}
-        if False in answers:
-            return False
-        return None if None in answers else True
+        return every(each_one.holds(record) for each_one in self.criteria)
 
     def because(self, record: UpdateRecord) -> str:
         """The first that decides; if all hold, each."""
@@ -151,10 +149,7 @@ class AnyOf:
 
     def holds(self, record: UpdateRecord) -> bool | None:
         """True as soon as one holds, else None if one is unknown."""
-        answers = {each_one.holds(record) for each_one in self.criteria}
-        if True in answers:
-            return True
-        return None if None in answers else False
+        return some(each_one.holds(record) for each_one in self.criteria)
 
     def because(self, record: UpdateRecord) -> str:
         """The first that decides; if none holds, each."""
@@ -174,8 +169,7 @@ class NotOf:
 
     def holds(self, record: UpdateRecord) -> bool | None:
         """The opposite of what is known."""
-        answer = self.criterion.holds(record)
-        return None if answer is None else not answer
+        return opposite(self.criterion.holds(record))
 
     def because(self, record: UpdateRecord) -> str:
         """The same fact decides the opposite."""

@@ -13,6 +13,8 @@ from mdm.devices.groups import delete_group
 from mdm.errors import Conflict, Invalid, NotFound
 from mdm.rollouts.plans import change_plan, create_plan, delete_plan, get_plan, list_plans
 from mdm.rollouts.rings import Gate, Halt, Offer, Ring
+from mdm.rules.definition import RuleDefinition
+from mdm.rules.store import create_rule, delete_rule
 
 if TYPE_CHECKING:
     from conftest import Fleet
@@ -117,6 +119,22 @@ def test_a_group_with_a_ring_cannot_be_deleted(fleet: Fleet) -> None:
         delete_group(connection, ANN, "test", now=fleet.now)
     assert audited(fleet)[1].action == "rollout_plan.delete"
     assert audited(fleet)[1].after is None
+
+
+def test_a_plan_that_a_rule_names_cannot_be_deleted(fleet: Fleet) -> None:
+    """The rule's next run would start nothing; once the rule is gone, it can."""
+    plan_id = fleet.plan(TEST)
+    definition = RuleDefinition(criteria={"kb": "KB5041585"}, action="rollout", plan_id=plan_id)
+    with fleet.database.write() as connection:
+        rule = create_rule(connection, ANN, name="Patch day", definition=definition, now=fleet.now)
+    with pytest.raises(Conflict) as caught, fleet.database.write() as connection:
+        delete_plan(connection, ANN, plan_id, now=fleet.now)
+    assert (caught.value.code, caught.value.members) == ("plan_in_use", {"rules": [rule.id]})
+    with fleet.database.write() as connection:
+        delete_rule(connection, ANN, rule.id, now=fleet.now)
+        delete_plan(connection, ANN, plan_id, now=fleet.now)
+    with pytest.raises(NotFound), fleet.database.read() as connection:
+        get_plan(connection, plan_id)
 
 
 def test_what_is_not_there_is_not_found(fleet: Fleet) -> None:
