@@ -19,6 +19,7 @@ from starlette.routing import Route
 from mdm.clock import utc_now
 from mdm.enrolment.envelope import LIMITS
 from mdm.enrolment.service import DISCOVERY_PATH, ENROLMENT_PATH, POLICY_PATH, Asked
+from mdm.tls.peer import peer_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,7 @@ def enrolment_routes(
                 remote_addr=request.client.host if request.client else "",
                 private=_private(request),
                 request_id=request.state.request_id,
+                certificate=peer_certificate(request.scope),
             )
             answer = await to_thread.run_sync(handle, asked, clock(), limiter=limiter)
             return Response(answer, headers={"Content-Type": f"{MEDIA_TYPE}; charset=utf-8"})

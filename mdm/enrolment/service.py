@@ -56,6 +56,8 @@ class Asked:
     private: bool
     """Whether nobody on the way can read it."""
     request_id: str
+    certificate: bytes | None = None
+    """The client certificate (DER) that the connection was opened with: its key was there, and that is all."""
 
 
 @dataclass(frozen=True, slots=True)

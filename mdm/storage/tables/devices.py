@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, text, true
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, Index, false, text, true
 from sqlmodel import Field
 
 from mdm.storage.tables.base import SQLModel
@@ -47,6 +47,10 @@ class Device(SQLModel, table=True):
     """As `auth_verifier`, of our own password on this device."""
     server_auth_nonce: str | None = None
     """Base64 of the nonce the device gave us last."""
+    certificate_required: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    """True: the certificate it was enrolled with proves it, and nothing else does. False: message credentials do."""
+    renewed_serial: str | None = None
+    """Serial number of the certificate that a renewal gave it, until it has shown that one."""
 
     last_checkin_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """Last authenticated message."""
@@ -67,14 +71,32 @@ class Device(SQLModel, table=True):
     sync_version_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     """When it was last asked for or set."""
     unenrolled_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When the device said that its user has left management; its credentials are refused from then on."""
+    """When the device said that it has left management; what proved it is refused from then on."""
+    retire_requested_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When IT asked it to leave management; it is told at its next session, and nothing else is."""
+    retire_told_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it was told so last; no Status comes back for that."""
+    sync_requested_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When somebody wanted it to check in at once; done by the first session that begins after it."""
 
     os_version: str | None = None
     """./DevDetail/SwV as the device wrote it, such as `10.0.26100.4652`."""
     os_edition: str | None = None
     """./DevDetail/Ext/Microsoft/OSPlatform, such as `Windows 11 Enterprise`."""
+    computer_name: str | None = None
+    """./DevDetail/Ext/Microsoft/DNSComputerName."""
+    serial_number: str | None = None
+    """./DevDetail/Ext/Microsoft/SMBIOSSerialNumber."""
     identity_read_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    """When it last answered the questions for these two, whatever it said."""
+    """When it last answered the questions for these, whatever it said."""
+    push_channel: str | None = None
+    """Push/ChannelURI: where the Windows notification service takes notifications for it."""
+    push_status: int | None = None
+    """Push/Status as the device said it; 0 means that notifications work."""
+    push_read_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it last answered the questions for these two."""
+    poll_schedule: str | None = None
+    """The poll schedule it was given last, as the setting writes it; None: none by us."""
     enrolment_user: str | None = None
     """Who enrolled it, as far as the enrolment tells."""
     membership_version: int = Field(default=0, sa_column_kwargs={"server_default": text("0")}, index=True)
