@@ -108,13 +108,24 @@ def revoke(conn: Connection, origin: Origin, serial: str, reason: str, now: date
 
 
 def revoke_device(
-    conn: Connection, origin: Origin, device_pk: int, reason: str, now: datetime
+    conn: Connection,
+    origin: Origin,
+    device_pk: int,
+    reason: str,
+    now: datetime,
+    *,
+    but: str | None = None,
 ) -> list[CertificateRecord]:
-    """Take back each certificate of a device that could still be used, and return them; for retirement."""
+    """Take back each certificate of a device that could still be used, and return them; `but` is a serial to leave."""
     _checked(reason)
     rows = conn.execute(
         select(_issued.c.serial)
-        .where(_issued.c.device_pk == device_pk, _issued.c.revoked_at.is_(None), _issued.c.not_after >= now)
+        .where(
+            _issued.c.device_pk == device_pk,
+            _issued.c.revoked_at.is_(None),
+            _issued.c.not_after >= now,
+            _issued.c.serial != (but or ""),
+        )
         .order_by(_issued.c.serial)
         .with_for_update()
     )

@@ -1,5 +1,9 @@
 """Who speaks, and may they: a repeated message, a claim without proof, or a device.
 
+A device that was enrolled with a certificate is proved by that and by nothing else: the connection's certificate has
+to be good and its own, in each message, because a connection may outlive the certificate. All others prove themselves
+by the credentials in their messages.
+
 A message that does not prove itself changes nothing about the device it names: neither its nonces nor its
 open session. Only the count of wrong credentials is kept, apart from the device and for each address, so that
 nobody can lock out a device from elsewhere.
@@ -18,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from sqlalchemy import and_, bindparam, delete, func, select
 
+from mdm.ca.checking import Refusal, check
 from mdm.checkin.delivery import Delivery, Reply
 from mdm.checkin.memory import Memory
 from mdm.storage.statements import table_of, upsert
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row, Select
 
+    from mdm.ca.checking import CertificateVerdict
     from mdm.storage.secrets import SecretBox
     from syncml.messages import Chal, Message, SyncHdr
 
@@ -176,6 +182,8 @@ class Refused:
     """For the log."""
     device_pk: int | None = None
     """The device whose credentials were wrong: the failure is to be counted."""
+    certificate: str | None = None
+    """Serial number of the certificate that was shown, if any could be read."""
     expected: bool = False
     """True for what happens between honest peers: a first challenge, a nonce that a lost reply made stale."""
 
@@ -191,8 +199,13 @@ class Admitted:
     """The open session that this message ends by beginning another."""
     proved: bool
     """True if credentials were checked: their nonce is used up."""
+    certificate: str | None = None
+    """Serial number of the certificate that has proved it, if that has."""
     failed_before: bool = False
     """True if wrong credentials from this address are remembered: they count no more."""
+
+
+_UNENROLLED: Final = Refused(StatusCode.INVALID_CREDENTIALS, None, "unenrolled device")
 
 
 class Claim:
@@ -205,6 +218,13 @@ class Claim:
         self.secrets = secrets
         self.proof = Proof(header.cred, header.source.loc_name, delivery.body, delivery.mac)
         """What in the message and around it can prove the sender."""
+        self._verdict: CertificateVerdict | None = None
+
+    def verdict(self, connection: Connection, now: datetime) -> CertificateVerdict | None:
+        """What the connection's certificate proves; None if it has none. Looked at once for each message."""
+        if self._verdict is None and self.delivery.certificate is not None:
+            self._verdict = check(connection, self.delivery.certificate, now)
+        return self._verdict
 
     @cached_property
     def message(self) -> Message:
@@ -225,6 +245,11 @@ def admit(
     device = connection.execute(statement, {"b_device_id": header.source.loc_uri}).one_or_none()
     if device is None:
         return _unknown(claim)
+    if device.certificate_required:
+        # Before anything is told, even again: the message itself proves nothing.
+        refused = _uncertified(device, claim.verdict(connection, now))
+        if refused is not None:
+            return refused
     stored = connection.execute(
         _REMEMBERED,
         {
@@ -235,30 +260,108 @@ def admit(
         },
     ).one()
     session = _session_in(stored, device.pk)
-    repeated = None
-    if stored.reply is not None:
-        answered = Repeated(device.device_id, Reply(bytes(stored.reply), stored.mac))
-        same = hmac.compare_digest(bytes(stored.request_sha256), claim.delivery.digest)
-        overtaken = session is not None and int(header.msg_id) < session.state.device_msg_id
-        fresh = now - stored.sent_at <= (OVERTAKEN_WINDOW if overtaken else REPEAT_WINDOW)
-        # Where credentials are shown once, a later message that shows them begins a session anew.
-        inside = not device.auth_each_message and int(header.msg_id) > 1 and not claim.proof.given
-        if (same and fresh) or inside:
-            return answered
-        # The same message in other words: a device that writes it anew, because our reply was lost.
-        repeated = answered if fresh else None
+    repeated, settled = _repetition(claim, device, stored, session, now)
+    if repeated is not None and settled:
+        return repeated
     alive = session is not None and now - session.last_message_at <= SESSION_IDLE
     goes_on = alive and session is not None and continues(session.state, header)
-    if goes_on and not device.auth_each_message and not _begins(claim):
+    if device.certificate_required:
+        return _certified(claim, device, session, connection, now=now, goes_on=goes_on)
+    return _credited(claim, device, stored, session, repeated, now=now, goes_on=goes_on)
+
+
+def _credited(
+    claim: Claim,
+    device: Row[Any],
+    stored: Row[Any],
+    session: StoredSession | None,
+    repeated: Repeated | None,
+    *,
+    now: datetime,
+    goes_on: bool,
+) -> Refused | Repeated | Admitted:
+    """Decide about the message of a device that proves itself by credentials."""
+    goes_on = goes_on and not _begins(claim)
+    if goes_on and not device.auth_each_message:
         return Admitted(device, session, None, proved=False)
-    refused = _authenticate(claim, device, stored, repeated, now=now)
-    if refused is not None:
-        return refused
+    doubt = _authenticate(claim, device, stored, repeated, now=now)
+    if doubt is not None:
+        return doubt
     failed_before = stored.failed_at is not None
-    if goes_on and not _begins(claim):
+    if goes_on:
         return Admitted(device, session, None, proved=True, failed_before=failed_before)
-    abandoned = session if session is not None and session.state.unanswered else None
-    return Admitted(device, None, abandoned, proved=True, failed_before=failed_before)
+    return Admitted(device, None, _unanswered(session), proved=True, failed_before=failed_before)
+
+
+def _repetition(
+    claim: Claim, device: Row[Any], stored: Row[Any], session: StoredSession | None, now: datetime
+) -> tuple[Repeated | None, bool]:
+    """The answer that a message with these numbers got lately, and whether it is to be given again as it was.
+
+    Otherwise it may be the same message in other words: a device that writes it anew, because our reply was lost.
+    """
+    if stored.reply is None:
+        return None, False
+    answered = Repeated(device.device_id, Reply(bytes(stored.reply), stored.mac))
+    same = hmac.compare_digest(bytes(stored.request_sha256), claim.delivery.digest)
+    overtaken = session is not None and int(claim.header.msg_id) < session.state.device_msg_id
+    fresh = now - stored.sent_at <= (OVERTAKEN_WINDOW if overtaken else REPEAT_WINDOW)
+    # Where credentials are shown once, a later message that shows them begins a session anew.
+    inside = not device.auth_each_message and int(claim.header.msg_id) > 1 and not claim.proof.given
+    return (answered if fresh or inside else None), (same and fresh) or inside
+
+
+def _unanswered(session: StoredSession | None) -> StoredSession | None:
+    """The session, if commands of ours would stay without an answer when another begins."""
+    return session if session is not None and session.state.unanswered else None
+
+
+def _uncertified(device: Row[Any], verdict: CertificateVerdict | None) -> Refused | None:
+    """None if the certificate is good and this device's own.
+
+    A status without a challenge ends the session and nothing else: the device comes again by its schedule.
+    """
+    if verdict is None:
+        why = (
+            "no client certificate, and the device was enrolled with one (does a proxy pass Client-Cert on?)"
+        )
+        return Refused(StatusCode.MISSING_CREDENTIALS, None, why)
+    if verdict.ok and verdict.device_pk == device.pk:
+        return None
+    if verdict.ok:
+        owner = "no device" if verdict.device_pk is None else "another device"
+        why = f"the client certificate belongs to {owner}"
+    elif _left(device, verdict):
+        return None
+    else:
+        why = f"the client certificate is refused: {verdict.why}"
+    return Refused(StatusCode.INVALID_CREDENTIALS, None, why, certificate=verdict.serial)
+
+
+def _left(device: Row[Any], verdict: CertificateVerdict) -> bool:
+    """Whether it may ask for the answer to its leaving again, although its certificate was taken back with that."""
+    return (
+        device.unenrolled_at is not None and verdict.device_pk == device.pk and verdict.why is Refusal.REVOKED
+    )
+
+
+def _certified(
+    claim: Claim,
+    device: Row[Any],
+    session: StoredSession | None,
+    connection: Connection,
+    *,
+    now: datetime,
+    goes_on: bool,
+) -> Refused | Admitted:
+    """What has passed `_uncertified`: the device, unless it has left."""
+    if device.unenrolled_at is not None:
+        return _UNENROLLED
+    verdict = claim.verdict(connection, now)
+    serial = None if verdict is None else verdict.serial
+    if goes_on:
+        return Admitted(device, session, None, proved=False, certificate=serial)
+    return Admitted(device, None, _unanswered(session), proved=False, certificate=serial)
 
 
 def _begins(claim: Claim) -> bool:
@@ -276,7 +379,7 @@ def _authenticate(
 ) -> Refused | Repeated | None:
     """None if the message proves that the device sent it."""
     if device.unenrolled_at is not None:
-        return Refused(StatusCode.INVALID_CREDENTIALS, None, "unenrolled device")
+        return _UNENROLLED
     if device.auth_scheme == BASIC and not claim.delivery.private:
         return Refused(StatusCode.INVALID_CREDENTIALS, None, "auth-basic without TLS")
     verifier = claim.secrets.open(bytes(device.auth_verifier)).decode("ascii")

@@ -19,6 +19,8 @@ class Delivery:
     """Where it came from; empty where the transport does not say."""
     mac: str | None = None
     """The header `x-syncml-hmac`."""
+    certificate: bytes | None = None
+    """The client certificate (DER) of the connection: TLS has proved that the sender has its key, and no more."""
 
     @property
     def digest(self) -> bytes:

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from mdm.checkin.delivery import Delivery
 from mdm.clock import utc_now
 from mdm.errors import Unavailable
+from mdm.tls.peer import peer_certificate
 from syncml.auth import MAC_HEADER
 from syncml.errors import LimitExceeded, RemoteProtocolError
 from syncml.limits import DEFAULT_LIMITS
@@ -55,6 +56,7 @@ def omadm_route(checkin: CheckIn, path: str = "/omadm", *, clock: Callable[[], d
                 private=_private(request),
                 remote_addr=request.client.host if request.client else "",
                 mac=request.headers.get(MAC_HEADER),
+                certificate=peer_certificate(request.scope),
             )
             reply = await to_thread.run_sync(checkin.handle, delivery, clock())
         except LimitExceeded as error:

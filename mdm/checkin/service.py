@@ -27,6 +27,7 @@ from mdm.checkin.admission import (
     forget_failures,
     open_sessions,
 )
+from mdm.checkin.certificates import settle_renewal
 from mdm.checkin.delivery import Delivery, Reply
 from mdm.checkin.device_state import (
     apply_snapshot,
@@ -156,6 +157,7 @@ class CheckIn:
             msg_id=header.msg_id,
             status=int(refused.code),
             why=refused.why,
+            **({} if refused.certificate is None else {"certificate": refused.certificate}),
             remote_addr=claim.delivery.remote_addr,
         )
         message = refuse(_in_brief(claim), refused.code, server_uri=server_uri, chal=refused.chal)
@@ -173,6 +175,8 @@ class CheckIn:
                 session_id=abandoned.state.session_id,
                 unanswered=len(abandoned.state.unanswered),
             )
+        if admitted.certificate is not None and admitted.certificate == device.renewed_serial:
+            settle_renewal(connection, device, now)
         if admitted.failed_before:
             forget_failures(connection, device.pk, exchange.delivery.remote_addr)
         earlier = _earlier_parts(exchange, device.pk, stored.state if stored else None)

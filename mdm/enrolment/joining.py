@@ -20,6 +20,7 @@ from mdm.audit import record
 from mdm.ca.issued import revoke_device
 from mdm.devices.refresh import recompute
 from mdm.devices.registry import Credentials, ServerCredentials, create_device, device_pk
+from mdm.devices.timeline import Event, record_events
 from mdm.enrolment.faults import EnrolmentFault, ErrorType, Subcode
 from mdm.enrolment.tokens import use_token
 from mdm.enrolment.users import touch_user, username_key
@@ -48,6 +49,19 @@ _REPETITION: Final = timedelta(hours=1)
 
 _device: Final = table_of(Device)
 _enrolment: Final = table_of(Enrolment)
+_NEWCOMER: Final = dict.fromkeys(
+    (
+        "unenrolled_at",
+        "retire_requested_at",
+        "retire_told_at",
+        "renewed_serial",
+        "push_channel",
+        "push_status",
+        "push_read_at",
+        "poll_schedule",
+    )
+)
+"""What an earlier enrolment came to holds no more."""
 _REMEMBERED: Final = tuple(table_of(model) for model in (DmPart, DmReply, DmSession, AuthFailure))
 """What belongs to the credentials a device had, and goes with them."""
 
@@ -97,9 +111,14 @@ def join(
         credentials = _renewed(conn, box, known.pk, public_id, device_id=claims.device_id, name=name)
         _revoke_former(conn, origin, known.pk, digest, now)
     pk = device_pk(conn, public_id)
-    conn.execute(update(_device).where(_device.c.pk == pk).values(enrolment_user=enroller.username or None))
+    conn.execute(
+        update(_device)
+        .where(_device.c.pk == pk)
+        .values(enrolment_user=enroller.username or None, certificate_required=True, **_NEWCOMER)
+    )
     recompute(conn, [pk])
     certificate = issuer.issue(conn, public_key=public_key, subject_name=public_id, device_pk=pk, now=now)
+    record_events(conn, pk, [Event("enrolled", {"by": enroller.username, "again": known is not None})], now)
     _note(conn, pk, enroller, claims, certificate=certificate, digest=digest, now=now)
     record(
         conn,
@@ -254,7 +273,6 @@ def _renewed(
             server_auth_username=server.username,
             server_auth_verifier=box.seal(credential_hash(server.username, server.password).encode()),
             server_auth_nonce=server.nonce,
-            unenrolled_at=None,
             sync_version=None,
             sync_version_at=None,
             plan_key=None,

@@ -62,6 +62,8 @@ class Bench:
     secrets: SecretBox
     private: bool = True
     remote_addr: str = "192.0.2.1"
+    certificate: bytes | None = None
+    """The client certificate of the connection."""
 
     def post(self, message: Message | bytes) -> bytes:
         """Hand over one message; the clock moves a second."""
@@ -70,7 +72,8 @@ class Bench:
     def send(self, body: bytes, mac: str | None = None) -> Reply:
         """Hand over one message as the transport does; the clock moves a second."""
         self.now += timedelta(seconds=1)
-        return self.checkin.handle(Delivery(body, self.private, self.remote_addr, mac), self.now)
+        delivery = Delivery(body, self.private, self.remote_addr, mac, self.certificate)
+        return self.checkin.handle(delivery, self.now)
 
     def add(self, table: str, **values: Any) -> None:
         """Insert one row."""
@@ -99,6 +102,7 @@ class Bench:
         *,
         each_message: bool = True,
         server_auth: str | None = None,
+        certificate_required: bool = False,
     ) -> ScriptedDevice:
         """Create a device row and the device; with `server_auth` the device wants the bridge's credentials."""
         server = {}
@@ -120,6 +124,7 @@ class Bench:
             auth_verifier=self.secrets.seal(HASH.encode()),
             auth_nonce=b64encode(NONCE).decode(),
             auth_each_message=each_message,
+            certificate_required=certificate_required,
             **server,
         )
         return ScriptedDevice(self, device_id, scheme, server_auth=server_auth, transport=self.send)

@@ -253,7 +253,7 @@ def test_the_devices_own_enrolment_uses_the_system_store(station: Station) -> No
 
 
 def test_the_account_works(station: Station) -> None:
-    """The first session proves itself with the credentials of the document, and is let in."""
+    """The first session is let in by the certificate of the document, whose credentials alone prove nothing."""
     document = station.enrol(USER, station.token())
     (given,) = [
         {parm.get("name"): parm.get("value") for parm in each}
@@ -271,8 +271,12 @@ def test_the_account_works(station: Station) -> None:
         username=given["AAUTHNAME"],
     )
     station.bench.post(write_message(message))
+    assert station.bench.rows("device")[0]["last_checkin_at"] is None
+    station.bench.certificate = certificate_of(document)
+    station.bench.post(write_message(message))
     (device,) = station.bench.rows("device")
     assert device["last_checkin_at"] is not None
+    assert [event["kind"] for event in station.bench.rows("device_event", "seq")][:1] == ["enrolled"]
 
 
 def test_the_authority_is_an_issuer(station: Station) -> None:
