@@ -44,7 +44,15 @@ if TYPE_CHECKING:
     from mdm.ca.keys import AuthorityKey
     from mdm.storage.secrets import SecretBox
 
-__all__ = ["DEFAULT_LIFETIME", "Authority", "Issued", "create_material", "install", "load_all"]
+__all__ = [
+    "DEFAULT_LIFETIME",
+    "Authority",
+    "Issued",
+    "create_material",
+    "install",
+    "issuing_certificates",
+    "load_all",
+]
 
 DEFAULT_LIFETIME: Final = timedelta(days=365)
 """Of a device's certificate. Windows renews from 42 days before the end on."""
@@ -183,6 +191,12 @@ def load_all(conn: Connection, box: SecretBox) -> list[Authority]:
         select(_authority).order_by(_authority.c.replaced_at.is_not(None), _authority.c.created_at.desc())
     )
     return [_opened(row, box) for row in rows]
+
+
+def issuing_certificates(conn: Connection) -> list[bytes]:
+    """The certificates (DER) that devices' certificates are or were issued with; no key is opened for that."""
+    rows = conn.execute(select(_authority.c.root_der, _authority.c.intermediate_der))
+    return [_issuer_der(row) for row in rows]
 
 
 def create_material(

@@ -33,6 +33,7 @@ from mdm.tls.forwarded import ClientCertificates, TrustedProxies
 from mdm.tls.protocol import TlsHttpProtocol
 from mdm.tls.refusals import Refusals
 from mdm.tls.server import reload_certificate, tls_context
+from mdm.tls.trust import ClientTrust
 
 if TYPE_CHECKING:
     import argparse
@@ -95,16 +96,31 @@ def _serve(args: argparse.Namespace) -> int:
             app = _behind_proxies(build_app(settings, database, box), settings, refusals)
             on_hangup = None if context is None else partial(_reload, context, settings)
             settle_heap()
-            server = _Server(
-                _uvicorn_config(app, context),
-                _url(listener, "http" if context is None else "https"),
-                on_hangup,
-            )
-            server.run(sockets=[listener])
+            url = _url(listener, "http" if context is None else "https")
+            with _trusting(database, context):
+                _Server(_uvicorn_config(app, context), url, on_hangup).run(sockets=[listener])
         finally:
             listener.close()
     log.info("stopped")
     return 0
+
+
+@contextmanager
+def _trusting(database: Database, context: ssl.SSLContext | None) -> Iterator[None]:
+    """The certificates of our own authority are accepted meanwhile, from the first connection on if there is one."""
+    if context is None:
+        yield
+        return
+    trust = ClientTrust(database, context)
+    try:
+        trust.work()
+    except Unavailable as error:
+        log.warning("database_unavailable", reason=error.detail)
+    trust.start()
+    try:
+        yield
+    finally:
+        trust.stop()
 
 
 def _prepare(database: Database) -> None:

@@ -15,7 +15,6 @@ from mdm.tls.self_signed import self_signed
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
     from datetime import datetime
     from pathlib import Path
 
@@ -30,13 +29,11 @@ _WARN_DAYS: Final = 30
 _ANYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - they are told apart here, not listened on
 
 
-def tls_context(
-    settings: Settings, refusals: Refusals, now: datetime, authorities: Iterable[bytes] = ()
-) -> ssl.SSLContext | None:
+def tls_context(settings: Settings, refusals: Refusals, now: datetime) -> ssl.SSLContext | None:
     """The context to serve with, or None if the settings want no TLS; raises TlsError.
 
-    Named files come first; without them a self-signed certificate is made in the data directory. `authorities`
-    (DER) issue devices' certificates besides those of BRIDGE_TLS_CLIENT_CA_FILE.
+    Named files come first; without them a self-signed certificate is made in the data directory. Which devices'
+    certificates it accepts, `mdm.tls.trust` adds to those of BRIDGE_TLS_CLIENT_CA_FILE.
     """
     if settings.tls_cert_file is None:
         if settings.tls_key_file is not None:
@@ -52,7 +49,6 @@ def tls_context(
         chain, key = settings.tls_cert_file, settings.tls_key_file
     context = server_context(chain, key, refusals)
     _warn_of_expiry(chain, now)
-    trust_clients_of(context, authorities)
     if settings.tls_client_ca_file is not None:
         trust_clients_of(context, _authorities(settings.tls_client_ca_file))
     return context

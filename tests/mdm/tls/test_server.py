@@ -88,14 +88,14 @@ def test_the_self_signed_one_has_the_names_of_the_service(
 
 
 def test_authorities_are_asked_for(data_dir: Path, tmp_path: Path, forge: Forge, refusals: Refusals) -> None:
-    """Each one in the file, and those that the caller adds."""
-    first, second, third = (forge.authority(name) for name in ("first", "second", "third"))
+    """Each one in the file."""
+    first, second = (forge.authority(name) for name in ("first", "second"))
     (tmp_path / "ca.pem").write_text(first.pem + second.pem)
     settings = load_settings(data_dir=data_dir, tls=True, tls_client_ca_file=tmp_path / "ca.pem")
-    context = tls_context(settings, refusals, NOW, [third.der])
+    context = tls_context(settings, refusals, NOW)
     assert context is not None
     assert context.verify_mode is ssl.CERT_OPTIONAL
-    assert set(context.get_ca_certs(binary_form=True)) == {first.der, second.der, third.der}
+    assert set(context.get_ca_certs(binary_form=True)) == {first.der, second.der}
 
 
 @pytest.mark.parametrize("apart", [True, False])
