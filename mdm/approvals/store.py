@@ -66,8 +66,6 @@ def create_approval(
     deadline: datetime | None = None,
     allow_without_metadata: bool = False,
     reason: str | None = None,
-    rollout_id: str | None = None,
-    stage: int | None = None,
     rule_id: str | None = None,
     eulas: Literal["refuse", "hold"] = "refuse",
     now: datetime,
@@ -95,8 +93,6 @@ def create_approval(
         deadline=deadline,
         allow_without_metadata=allow_without_metadata,
         reason=reason,
-        rollout_id=rollout_id,
-        stage=stage,
         rule_id=rule_id,
     )
     refuse_nonsense(proposal, now)
@@ -117,8 +113,6 @@ def create_approval(
         "deadline": deadline,
         "allow_without_metadata": allow_without_metadata,
         "reason": reason,
-        "rollout_id": rollout_id,
-        "stage": stage,
         "rule_id": rule_id,
     }
     conn.execute(

@@ -102,8 +102,6 @@ def test_a_known_update_is_approved(bench: Bench) -> None:
         "deadline": None,
         "allow_without_metadata": False,
         "reason": "patch day",
-        "rollout_id": None,
-        "stage": None,
         "rule_id": None,
     }
 
