@@ -296,8 +296,6 @@ def test_the_life_of_a_block_is_in_the_audit(api: Api) -> None:
         "deadline": None,
         "allow_without_metadata": False,
         "reason": "breaks VPN, INC-4471",
-        "rollout_id": None,
-        "stage": None,
         "rule_id": None,
     }
     assert gone["detail"]["action"] == "block"
