@@ -30,7 +30,7 @@ from mdm.ca.chain import Material
 from mdm.ca.errors import NoAuthority, RefusedRequest
 from mdm.ca.issued import revoked_entries, serial_text
 from mdm.ca.keys import device_key
-from mdm.errors import Conflict
+from mdm.errors import Conflict, NotFound
 from mdm.storage.statements import table_of
 from mdm.storage.tables import CertificateAuthority, IssuedCertificate
 
@@ -98,6 +98,17 @@ class Authority:
         if row is None:
             raise NoAuthority("There is no certificate authority yet: csp-bridge ca create makes one.")
         return replace(_opened(row, box), lifetime=lifetime)
+
+    @classmethod
+    def find(cls, conn: Connection, box: SecretBox, authority_id: str) -> Authority:
+        """Return one by its id, also one that was replaced; raises NotFound, Unavailable for another key file."""
+        # PostgreSQL cannot even be asked for a text with a NUL in it.
+        row = None
+        if authority_id.isprintable():
+            row = conn.execute(select(_authority).where(_authority.c.id == authority_id)).one_or_none()
+        if row is None:
+            raise NotFound("There is no certificate authority with this id.")
+        return _opened(row, box)
 
     @property
     def root_der(self) -> bytes:

@@ -10,27 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-
+from mdm.ca.algorithms import RSA_SIGNATURES, read_algorithm, signed
 from mdm.ca.der import Element, Tag, read_children, read_element, read_oid
 from mdm.ca.errors import InvalidDer, RefusedRequest
 from mdm.ca.keys import device_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from cryptography.hazmat.primitives.hashes import HashAlgorithm
 
 __all__ = ["CertificateRequest", "read_csr"]
 
-# SHA-1 says here only that who asks holds the key, within one authenticated call. Nothing of ours is signed with it.
-_HASHES: Final[Mapping[str, type[hashes.HashAlgorithm]]] = {
-    "1.3.14.3.2.29": hashes.SHA1,  # sha1WithRSA of the OIW: Windows 10
-    "1.2.840.113549.1.1.5": hashes.SHA1,
-    "1.2.840.113549.1.1.11": hashes.SHA256,  # Windows 11
-    "1.2.840.113549.1.1.12": hashes.SHA384,
-    "1.2.840.113549.1.1.13": hashes.SHA512,
-}
 _EXTENSION_REQUESTS: Final = frozenset({"1.2.840.113549.1.9.14", "1.3.6.1.4.1.311.2.1.14"})
 """PKCS #9's attribute and Microsoft's older one."""
 _DEVICE_ID: Final = "1.3.6.1.4.1.311.66.1.0"
@@ -57,11 +46,12 @@ def read_csr(der: bytes) -> CertificateRequest:
         device_id = _device_id(attributes[0]) if attributes else None
     except InvalidDer as error:
         raise RefusedRequest(f"The certificate request cannot be read. {error.detail}") from error
-    _verify(public_key.encoded, signature, information.encoded, digest)
+    if not signed(device_key(public_key.encoded), signature, information.encoded, digest):
+        raise RefusedRequest("The certificate request is not signed by the key that it names.")
     return CertificateRequest(public_key.encoded, subject.encoded, device_id)
 
 
-def _parts(der: bytes) -> tuple[Element, bytes, type[hashes.HashAlgorithm]]:
+def _parts(der: bytes) -> tuple[Element, bytes, type[HashAlgorithm]]:
     """What is signed, the signature, and how it was made."""
     information, algorithm, signature = read_children(
         read_element(der, Tag.SEQUENCE), Tag.SEQUENCE, Tag.SEQUENCE, Tag.BIT_STRING
@@ -80,27 +70,12 @@ def _information(information: Element) -> tuple[Element, ...]:
     return found
 
 
-def _digest(algorithm: Element) -> type[hashes.HashAlgorithm]:
-    parameters = read_children(algorithm)[1:]
-    identifier, *_ = read_children(algorithm, Tag.OBJECT_IDENTIFIER, *(Tag.NULL for _ in parameters[:1]))
-    if parameters and parameters[0].content:
-        raise InvalidDer("The signature's algorithm has parameters.")
-    name = read_oid(identifier)
+def _digest(algorithm: Element) -> type[HashAlgorithm]:
+    name = read_algorithm(algorithm)
     try:
-        return _HASHES[name]
+        return RSA_SIGNATURES[name]
     except KeyError:
         raise InvalidDer(f"Its signature's algorithm {name} is none of RSA with SHA-1 or SHA-2.") from None
-
-
-def _verify(public_key: bytes, signature: bytes, signed: bytes, digest: type[hashes.HashAlgorithm]) -> None:
-    try:
-        device_key(public_key).verify(signature, signed, PKCS1v15(), digest())
-    except InvalidSignature as error:
-        raise RefusedRequest("The certificate request is not signed by the key that it names.") from error
-    except UnsupportedAlgorithm as error:
-        raise RefusedRequest(
-            "This machine's cryptographic policy forbids the algorithm of the request's signature."
-        ) from error
 
 
 def _device_id(attributes: Element) -> str | None:

@@ -26,7 +26,7 @@ _MAX_LENGTH_OCTETS: Final = 3
 
 
 class Tag(IntEnum):
-    """The identifier octets that a certificate request is made of."""
+    """The identifier octets that a certificate request and a signed message around one are made of."""
 
     BOOLEAN = 0x01
     INTEGER = 0x02
@@ -37,6 +37,7 @@ class Tag(IntEnum):
     SEQUENCE = 0x30
     SET = 0x31
     CONTEXT_0 = 0xA0
+    CONTEXT_1 = 0xA1
 
 
 @dataclass(frozen=True, slots=True)

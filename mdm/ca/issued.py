@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, or_, select, update
 from sqlmodel import col
 
 from mdm.audit import record
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REASONS",
+    "STATES",
     "CertificateRecord",
     "bind",
+    "get_issued",
     "list_issued",
     "revoke",
     "revoke_device",
@@ -35,13 +37,16 @@ __all__ = [
 
 REASONS: Final = ("unspecified", "keyCompromise", "superseded", "cessationOfOperation", "privilegeWithdrawn")
 """Why a certificate is taken back (RFC 5280 section 5.3.1), as far as it fits a device's."""
+STATES: Final = ("active", "revoked", "expired")
+"""What has become of a certificate: revoked counts before expired."""
 _HEX_DIGITS: Final = 40
 _SERIAL: Final = re.compile(f"[0-9a-f]{{{_HEX_DIGITS}}}", re.ASCII)
 
 _issued: Final = table_of(IssuedCertificate)
-_COLUMNS: Final = (
+_COLUMNS: Final[tuple[Any, ...]] = (
     _issued.c.serial,
     _issued.c.authority_id,
+    col(Device.id).label("device"),
     col(Device.device_id),
     _issued.c.subject,
     _issued.c.sha256,
@@ -59,8 +64,10 @@ class CertificateRecord:
 
     serial: str
     authority_id: str
+    device: str | None
+    """The bridge's id of the device; None when it belongs to none, or to one that was deleted."""
     device_id: str | None
-    """None when it belongs to no device, or to one that was deleted."""
+    """The DM Source of the same device."""
     subject: str
     sha256: str
     thumbprint: str
@@ -70,7 +77,7 @@ class CertificateRecord:
     revocation_reason: str | None
 
     def state(self, now: datetime) -> str:
-        """`active`, `revoked` or `expired`, for people."""
+        """One of `STATES`."""
         if self.revoked_at is not None:
             return "revoked"
         return "active" if now <= self.not_after else "expired"
@@ -87,16 +94,50 @@ def bind(conn: Connection, serial: str, device_pk: int) -> None:
 
 
 def list_issued(
-    conn: Connection, *, limit: int, device_id: str | None = None, thumbprint: str | None = None
+    conn: Connection,
+    *,
+    limit: int,
+    device: str | None = None,
+    device_id: str | None = None,
+    thumbprint: str | None = None,
+    state: str | None = None,
+    now: datetime | None = None,
+    after: tuple[datetime, str] | None = None,
 ) -> list[CertificateRecord]:
-    """At most `limit` certificates, newest first; of one device, or of one SHA-1 thumbprint, if asked so."""
+    """At most `limit` certificates, newest first, `after` the time of issue and serial of one.
+
+    Only those of one device (by the bridge's id, or by its DM Source), of one SHA-1 thumbprint, or in one of `STATES`
+    `now`, if asked so.
+    """
     query = _records()
+    if device is not None:
+        query = query.where(col(Device.id) == device)
     if device_id is not None:
         query = query.where(col(Device.device_id) == device_id)
     if thumbprint is not None:
         query = query.where(_issued.c.thumbprint == thumbprint)
+    if state == "revoked":
+        query = query.where(_issued.c.revoked_at.is_not(None))
+    elif state is not None:
+        ended = _issued.c.not_after < now
+        query = query.where(_issued.c.revoked_at.is_(None), ended if state == "expired" else ~ended)
+    if after is not None:
+        at, serial = after
+        query = query.where(
+            or_(_issued.c.issued_at < at, and_(_issued.c.issued_at == at, _issued.c.serial > serial))
+        )
     rows = conn.execute(query.order_by(_issued.c.issued_at.desc(), _issued.c.serial).limit(limit))
     return [CertificateRecord(**row) for row in rows.mappings()]
+
+
+def get_issued(conn: Connection, serial: str) -> CertificateRecord:
+    """One certificate; raises NotFound."""
+    found = None
+    if _SERIAL.fullmatch(serial) is not None:
+        found = conn.execute(_records().where(_issued.c.serial == serial)).mappings().one_or_none()
+    if found is None:
+        raise _unknown(serial)
+    return CertificateRecord(**found)
 
 
 def revoke(conn: Connection, origin: Origin, serial: str, reason: str, now: datetime) -> CertificateRecord:

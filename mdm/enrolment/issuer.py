@@ -31,6 +31,10 @@ class Issued(Protocol):
     def subject(self) -> str:
         """Its subject, as RFC 4514 writes it."""
 
+    @property
+    def not_after(self) -> datetime:
+        """When it ends."""
+
 
 @runtime_checkable
 class CertificateIssuer(Protocol):

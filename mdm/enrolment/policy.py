@@ -34,8 +34,9 @@ def read_get_policies(envelope: Envelope) -> None:
 def write_get_policies_response(*, relates_to: str | None, validity: timedelta, renewal: timedelta) -> bytes:
     """GetPoliciesResponse with the one policy there is: RSA of 2048 bits, a request signed with SHA-256.
 
-    The elements of EnrollmentVersion 5.0 and 6.0 for attestation are left out, as an older server would: GetPolicies
-    does not say the version, so that they could reach a device that does not know them.
+    The elements for attestation of EnrollmentVersion 5.0 and 6.0 are optional (MS-MDE2 3.3.4.1.1.2). They are left
+    out, because GetPolicies does not say the version: they could reach a device that does not know them. Without
+    them a device that attests its key tries for 100 seconds at most, and enrols whatever comes of it.
     """
     attributes: dict[str, Any] = {
         "commonName": "CSPBridge",

@@ -17,14 +17,20 @@ from csp.sync_version import WANTED
 
 if TYPE_CHECKING:
     from mdm.devices.registry import Credentials
+    from mdm.enrolment.poll_schedule import PollSchedule
 
-__all__ = ["RENEW_DAYS", "Account", "Certificate", "PollSchedule", "enrolment_document"]
+__all__ = [
+    "RENEW_DAYS",
+    "Account",
+    "Certificate",
+    "enrolment_document",
+    "renewal_document",
+]
 
 RENEW_DAYS: Final = 42
 """Days before the end from which on the device renews; Microsoft recommends 40 to 60."""
 RETRY_DAYS: Final = 4
 
-_FOREVER: Final = 0
 _ENCODING: Final = "application/vnd.syncml.dm+xml"
 """The bridge reads SyncML as XML only."""
 
@@ -36,17 +42,6 @@ class Certificate:
     der: bytes
     thumbprint: str
     """SHA-1 in hexadecimal."""
-
-
-@dataclass(frozen=True, slots=True)
-class PollSchedule:
-    """How often a device comes by itself: two sets of quick polls after enrolment, then one interval for ever."""
-
-    first_count: int = 5
-    first_minutes: int = 3
-    second_count: int = 8
-    second_minutes: int = 15
-    minutes: int = 480
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +72,8 @@ def enrolment_document(
     poll: PollSchedule,
 ) -> bytes:
     """The document of an enrolment. `subject` is that of the client certificate, as RFC 4514 writes it."""
-    store = "User" if user_store else "System"
-    trusted = [_branch("Root", [_branch("System", [_stored(root)])])]
-    if intermediate is not None:
-        trusted.append(_branch("CA", [_branch("System", [_stored(intermediate)])]))
+    store = _store(user_store)
+    trusted = _trusted(root, intermediate)
     # Beside the thumbprint and not in it, unlike in a renewal.
     own = _branch(store, [_stored(client), {"@type": "PrivateKeyContainer"}])
     renew = _branch(
@@ -99,6 +92,40 @@ def enrolment_document(
             _branch("DMClient", [_branch("Provider", [_provider(account, poll)])]),
         ]
     )
+
+
+def renewal_document(
+    *,
+    client: Certificate,
+    user_store: bool,
+    provider_id: str,
+    authority: tuple[Certificate, Certificate | None] | None = None,
+) -> bytes:
+    """The document of a renewal: the new certificate, and nothing that could undo what the device has.
+
+    `authority` is root and intermediate, where another one has issued than before; the device has its former one.
+    """
+    # In the thumbprint's node and not beside it, unlike in an enrolment (certificate-renewal-windows-mdm).
+    stored = _stored(client, [{"@type": "PrivateKeyContainer"}])
+    own = _branch("My", [_branch(_store(user_store), [stored])])
+    trusted = [] if authority is None else _trusted(*authority)
+    return _write(
+        [
+            _branch("CertificateStore", [*trusted, own]),
+            _branch("APPLICATION", parms=[_parm("PROVIDER-ID", provider_id)]),
+        ]
+    )
+
+
+def _store(user_store: bool) -> str:  # noqa: FBT001 - as the documents say it
+    return "User" if user_store else "System"
+
+
+def _trusted(root: Certificate, intermediate: Certificate | None) -> list[dict[str, Any]]:
+    trusted = [_branch("Root", [_branch("System", [_stored(root)])])]
+    if intermediate is not None:
+        trusted.append(_branch("CA", [_branch("System", [_stored(intermediate)])]))
+    return trusted
 
 
 def _application(account: Account, subject: str, store: str) -> dict[str, Any]:
@@ -141,15 +168,7 @@ def _application(account: Account, subject: str, store: str) -> dict[str, Any]:
 
 
 def _provider(account: Account, poll: PollSchedule) -> dict[str, Any]:
-    numbers = {
-        "NumberOfFirstRetries": poll.first_count,
-        "IntervalForFirstSetOfRetries": poll.first_minutes,
-        "NumberOfSecondRetries": poll.second_count,
-        "IntervalForSecondSetOfRetries": poll.second_minutes,
-        "NumberOfRemainingScheduledRetries": _FOREVER,
-        "IntervalForRemainingScheduledRetries": poll.minutes,
-    }
-    schedule = [_typed(name, str(number), "integer") for name, number in numbers.items()]
+    schedule = [_typed(name, str(number), "integer") for name, number in poll.nodes().items()]
     return _branch(
         account.provider_id,
         [_branch("Poll", parms=[*schedule, _typed("PollOnLogin", "true", "boolean")])],
@@ -162,9 +181,10 @@ def _provider(account: Account, poll: PollSchedule) -> dict[str, Any]:
     )
 
 
-def _stored(certificate: Certificate) -> dict[str, Any]:
+def _stored(certificate: Certificate, children: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     return _branch(
         certificate.thumbprint,
+        children,
         parms=[_parm("EncodedCertificate", base64.b64encode(certificate.der).decode())],
     )
 

@@ -43,6 +43,8 @@ _BASE64: Final = f"{SECEXT}#base64binary"
 _PKCS10: Final = f"{ENROLLMENT}#PKCS10"
 _PKCS7: Final = frozenset({f"{SECEXT}#PKCS7", f"{ENROLLMENT}#PKCS7"})
 """Microsoft's documents have the first, a deployed server takes the second."""
+_BASE64_SEQUENCE: Final = b"M"
+"""How DER begins that is written in base64; DER itself begins with "0"."""
 
 _FRESH: Final = timedelta(minutes=5)
 _MAX_ITEMS: Final = 100
@@ -97,13 +99,20 @@ def read_token_request(envelope: Envelope) -> TokenRequest:
     value_type = binary.get("@ValueType") if isinstance(binary, dict) else None
     if value_type not in ({_PKCS10} if kind is RequestKind.ISSUE else _PKCS7):
         raise MessageUnreadable(f"{kind} takes another kind of BinarySecurityToken")
-    try:
-        request = base64.b64decode("".join((value_of(binary) or "").split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise MessageUnreadable("its BinarySecurityToken is not base64") from None
+    request = _base64(value_of(binary) or "")
+    if kind is RequestKind.RENEW and request[:1] == _BASE64_SEQUENCE:
+        # A renewal that a user has begun encodes twice, one of the system's own does not (certificate-renewal-windows-mdm).
+        request = _base64(request.decode("latin-1"))
     if not request:
         raise MessageUnreadable("its BinarySecurityToken is empty")
     return TokenRequest(kind, request, _claims(only(body, "ac:AdditionalContext")))
+
+
+def _base64(said: str) -> bytes:
+    try:
+        return base64.b64decode("".join(said.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise MessageUnreadable("its BinarySecurityToken is not base64") from None
 
 
 def _claims(context: Any) -> Claims:

@@ -15,12 +15,9 @@ from mdm.enrolment.discovery import DISCOVER, Discover, read_discover, write_dis
 from mdm.enrolment.envelope import BinaryToken, UsernameToken, read_envelope
 from mdm.enrolment.faults import EnrolmentFault, ErrorType, Spelling, Subcode, write_fault
 from mdm.enrolment.policy import GET_POLICIES, read_get_policies, write_get_policies_response
-from mdm.enrolment.provisioning import (
-    Account,
-    Certificate,
-    PollSchedule,
-    enrolment_document,
-)
+from mdm.enrolment.poll_schedule import PollSchedule
+from mdm.enrolment.provisioning import Account, Certificate, enrolment_document, renewal_document
+from mdm.enrolment.renewal import by_certificate
 from mdm.enrolment.wstep import RST, RequestKind, read_token_request, write_token_response
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "mde2"
@@ -74,10 +71,16 @@ def test_discover(name: str) -> None:
     assert found.email
 
 
-@pytest.mark.parametrize("name", ["msmde2-4.1.2.3-discover-response-onpremise.xml"])
-def test_discover_response(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [
+        ("msmde2-4.1.2.2-discover-response-certificate.xml", "Certificate"),
+        ("msmde2-4.1.2.3-discover-response-onpremise.xml", "OnPremise"),
+    ],
+)
+def test_discover_response(name: str, policy: str) -> None:
     """The same elements in the same order."""
-    discover = Discover("", (4, 0), ("OnPremise",), None, None, None)
+    discover = Discover("", (4, 0), (policy,), None, None, None)
     ours = write_discover_response(
         discover, relates_to="x", activity_id="y", policy_url="https://x", enrolment_url="https://x"
     )
@@ -95,12 +98,23 @@ def test_get_policies(name: str) -> None:
     assert isinstance(envelope.token, kind)
 
 
-def test_get_policies_response() -> None:
-    """The elements of MS-MDE2 4.2.2, without the two of newer versions."""
+@pytest.mark.parametrize(
+    "name", names("msmde2-4.2.1*-certificate.xml") + names("msmde2-4.2.1*-federated.xml")
+)
+def test_get_policies_by_certificate(name: str) -> None:
+    """It is the certificate that says who asks where the message says so, and not in a federated one."""
+    token = read_envelope(sample(name), GET_POLICIES).token
+    assert by_certificate(token) is name.endswith("-certificate.xml")
+
+
+@pytest.mark.parametrize("name", names("msmde2-4.2.[23]-getpolicies-response*"))
+def test_get_policies_response(name: str) -> None:
+    """The elements of MS-MDE2 4.2, without those for attestation, which 3.3.4.1.1.2 leaves to the server."""
     theirs = re.sub(
-        rb"<(AttestationFailureBehavior|OperationTimeout)>.*?</\1>",
+        rb"<(AttestationFailureBehavior|OperationTimeout|attestation)>.*?</\1>",
         b"",
-        sample("msmde2-4.2.2-getpolicies-response.xml"),
+        sample(name),
+        flags=re.DOTALL,
     )
     ours = write_get_policies_response(
         relates_to="x", validity=timedelta(days=365), renewal=timedelta(days=42)
@@ -222,3 +236,30 @@ def test_the_provisioning_document() -> None:
         for document in (ours, theirs)
     ]
     assert sides == [["PrivateKeyContainer"]] * 2
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_the_renewal_document(replaced: bool) -> None:  # noqa: FBT001
+    """The sample's; with the root, as there, only where the device does not have it."""
+    theirs = etree.fromstring(sample("msdocs-certificate-renewal-windows-mdm-2-wapdoc.xml"))
+    if not replaced:
+        (root,) = theirs.xpath('//characteristic[@type="Root"]')
+        root.getparent().remove(root)
+    ours = renewal_document(
+        client=Certificate(b"x", "AB"),
+        user_store=True,
+        provider_id="TestMDMServer",
+        authority=(Certificate(b"y", "CD"), None) if replaced else None,
+    )
+    thumbprints = {"AB", "CD", "EncodedClientCertHashInsertedHere", "EncodedRootCertHashInsertedHere "}
+    found, wanted = (
+        [
+            (
+                node.tag,
+                "thumbprint" if node.get("type") in thumbprints else node.get("type") or node.get("name"),
+            )
+            for node in document.iter("characteristic", "parm")
+        ]
+        for document in (etree.fromstring(ours), theirs)
+    )
+    assert found == wanted

@@ -22,7 +22,7 @@ from typing import Final
 
 HERE: Final = Path(__file__).parent
 GOLDEN: Final = HERE.parent / "golden"
-TARGETS: Final = ("reader", "session", "snapshot")
+TARGETS: Final = ("client_cert", "pkcs7", "reader", "session", "snapshot")
 MAX_LEN: Final = 16_384
 
 
@@ -77,7 +77,7 @@ def _fuzz(target: str, arguments: list[str]) -> int:
 
     sys.path.insert(0, str(HERE))
     sys.path.insert(0, str(HERE.parents[1]))
-    with atheris.instrument_imports(include=["syncml", "csp"]):
+    with atheris.instrument_imports(include=["syncml", "csp", "mdm.tls", "mdm.ca"]):
         module = import_module(f"fuzz_{target}")
     shapes = import_module("shapes")
 

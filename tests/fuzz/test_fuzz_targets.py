@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mdm.ca.pkcs7 import SignedContent
 from syncml.errors import RemoteProtocolError
 from syncml.limits import DEFAULT_LIMITS
 from syncml.reader import read_message
@@ -26,7 +27,9 @@ GOLDEN: Final = sorted((HERE.parent / "golden").glob("*.xml"))
 if str(HERE) not in sys.path:  # the targets are scripts, and import each other as such
     sys.path.insert(0, str(HERE))
 
-TARGETS: Final = {name: import_module(f"fuzz_{name}") for name in ("reader", "session", "snapshot")}
+TARGETS: Final = {
+    name: import_module(f"fuzz_{name}") for name in ("client_cert", "pkcs7", "reader", "session", "snapshot")
+}
 SHAPES: Final = import_module("shapes")
 
 
@@ -117,3 +120,11 @@ def test_a_target_fails_on_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(TARGETS["reader"], "write_message", lambda _message: GOLDEN[1].read_bytes())
     with pytest.raises(AssertionError):
         TARGETS["reader"].run(opening)
+    monkeypatch.setattr(TARGETS["client_cert"], "peer_certificate", lambda _scope: b"another's")
+    with pytest.raises(AssertionError):
+        TARGETS["client_cert"].run(b":MAA=:")
+    monkeypatch.setattr(
+        TARGETS["pkcs7"], "read_signed", lambda _data: SignedContent(b"another content", b"another signer")
+    )
+    with pytest.raises(AssertionError):
+        TARGETS["pkcs7"].run(b"0")
