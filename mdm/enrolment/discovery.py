@@ -27,6 +27,10 @@ DISCOVER: Final = f"{DISCOVERY}/IDiscoveryService/Discover"
 _RESPONSE: Final = f"{DISCOVER}Response"
 
 ON_PREMISE: Final = "OnPremise"
+FEDERATED: Final = "Federated"
+"""What a device offers that can show a page to sign in."""
+CERTIFICATE: Final = "Certificate"
+"""What a device offers that has a certificate of ours: it renews that. It enrols nobody."""
 _OLDEST: Final = (3, 0)
 """Windows 10; what came before could not use the certificate as we do."""
 _NEWEST: Final = (7, 0)
@@ -76,10 +80,17 @@ def read_discover(envelope: Envelope) -> Discover:
 
 
 def write_discover_response(
-    discover: Discover, *, relates_to: str | None, activity_id: str, policy_url: str, enrolment_url: str
+    discover: Discover,
+    *,
+    relates_to: str | None,
+    activity_id: str,
+    policy_url: str,
+    enrolment_url: str,
+    sign_in_url: str | None = None,
 ) -> bytes:
     """DiscoverResponse with one of the ways to authenticate that the device has offered.
 
+    Where there is a page to sign in, at `sign_in_url`, whoever can show a page is sent there.
     Raises EnrolmentFault where it offered none that this bridge has, or is older than Windows 10.
     """
     if discover.version < _OLDEST:
@@ -88,19 +99,26 @@ def write_discover_response(
             "This Windows is too old to be managed here: Windows 10 or newer is needed.",
             error=ErrorType.NOT_SUPPORTED,
         )
-    if ON_PREMISE not in discover.auth_policies:
+    taken = (ON_PREMISE, CERTIFICATE) if sign_in_url is None else (FEDERATED, ON_PREMISE, CERTIFICATE)
+    policy = next((each for each in taken if each in discover.auth_policies), None)
+    if policy is None:
         offered = ", ".join(discover.auth_policies)[:100] or "nothing"
+        ours = "user name and password (OnPremise) only"
+        if sign_in_url is not None:
+            ours = "its sign-in page (Federated) or user name and password (OnPremise)"
         raise EnrolmentFault(
             Subcode.ENROLLMENT_SERVER,
-            f"The device offers to authenticate by {offered}, and this server takes user name and password "
-            "(OnPremise) only. Enrol by Settings, Access work or school, Enrol only in device management.",
+            f"The device offers to authenticate by {offered}, and this server takes {ours}. "
+            "Enrol by Settings, Access work or school, Enrol only in device management.",
             error=ErrorType.NOT_SUPPORTED,
         )
     result: dict[str, Any] = {
-        "AuthPolicy": ON_PREMISE,
+        "AuthPolicy": policy,
         "EnrollmentVersion": discover.enrolment_version,
         "EnrollmentPolicyServiceUrl": policy_url,
         "EnrollmentServiceUrl": enrolment_url,
     }
+    if policy == FEDERATED:
+        result["AuthenticationServiceUrl"] = sign_in_url
     body = {"DiscoverResponse": {"@xmlns": DISCOVERY, "DiscoverResult": result}}
     return write_envelope(_RESPONSE, body, relates_to=relates_to, activity_id=activity_id)

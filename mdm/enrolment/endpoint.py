@@ -6,8 +6,6 @@ in the log as `enrolment_refused`.
 
 from __future__ import annotations
 
-import re
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -17,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mdm.clock import utc_now
+from mdm.enrolment.arrival import is_private, own_url
 from mdm.enrolment.envelope import LIMITS
 from mdm.enrolment.service import DISCOVERY_PATH, ENROLMENT_PATH, POLICY_PATH, Asked
 from mdm.tls.peer import peer_certificate
@@ -35,7 +34,6 @@ MEDIA_TYPE: Final = "application/soap+xml"
 
 _THREADS: Final = 4
 """Messages worked on at once: each may take 19 MiB and a core for its password. Check-ins are not in their way."""
-_HOST: Final = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 
 _log: Final = structlog.get_logger("mdm.enrolment")
 
@@ -56,7 +54,7 @@ def enrolment_routes(
             media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if media_type != MEDIA_TYPE:
                 return _refusal(request, 415, f"Content-Type must be {MEDIA_TYPE}, as SOAP 1.2 has it.")
-            base_url = public_url or _own_url(request)
+            base_url = public_url or own_url(request)
             if base_url is None:
                 return _refusal(request, 400, "The Host header names no host.")
             try:
@@ -69,7 +67,7 @@ def enrolment_routes(
                 body=body,
                 base_url=base_url,
                 remote_addr=request.client.host if request.client else "",
-                private=_private(request),
+                private=is_private(request),
                 request_id=request.state.request_id,
                 certificate=peer_certificate(request.scope),
             )
@@ -86,12 +84,6 @@ def enrolment_routes(
     ]
 
 
-def _own_url(request: Request) -> str | None:
-    """The URL under which the device has found this service."""
-    host = request.headers.get("host", "")
-    return f"{request.url.scheme}://{host}" if _HOST.fullmatch(host) else None
-
-
 async def _body(request: Request) -> bytes | None:
     """The request's body; None if it is larger than any message."""
     body = bytearray()
@@ -100,16 +92,6 @@ async def _body(request: Request) -> bytes | None:
         if len(body) > LIMITS.bytes:
             return None
     return bytes(body)
-
-
-def _private(request: Request) -> bool:
-    """True for TLS, and for a peer on this machine: a TLS terminator, or a trial."""
-    if request.url.scheme == "https":
-        return True
-    try:
-        return request.client is not None and ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
 
 
 def _refusal(request: Request, status: int, detail: str) -> Response:

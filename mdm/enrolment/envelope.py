@@ -7,7 +7,7 @@ device calls them; a name of an unknown namespace begins with `other:`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from xml.parsers import expat
 
@@ -22,12 +22,14 @@ __all__ = [
     "ENROLLMENT",
     "LIMITS",
     "SECEXT",
+    "Answer",
     "BinaryToken",
     "Envelope",
     "MessageUnreadable",
     "UsernameToken",
     "children",
     "only",
+    "read_answer",
     "read_envelope",
     "required",
     "text",
@@ -95,6 +97,8 @@ class BinaryToken:
     """A token of the federated or the certificate authentication."""
 
     value_type: str
+    content: str = field(default="", repr=False)
+    """As it stands in the message, in base64; whoever holds it may enrol a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +112,39 @@ class Envelope:
     """The children of s:Body by prefixed name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answers to a device."""
+
+    action: str | None
+    relates_to: str | None
+    """The MessageID of the message it answers."""
+    body: dict[str, Any]
+    """The children of s:Body by prefixed name."""
+
+
+def read_answer(data: bytes) -> Answer:
+    """Read what a server, ours or another, answers to a message; raises MessageUnreadable."""
+    header, body = _parts(data)
+    return Answer(text(header, "a:Action"), text(header, "a:RelatesTo"), body)
+
+
 def read_envelope(data: bytes, action: str) -> Envelope:
     """Read a SOAP 1.2 message of this Action; raises MessageUnreadable."""
+    header, body = _parts(data)
+    said = required(header, "a:Action")
+    if said != action:
+        raise MessageUnreadable(
+            f"its Action is {said[:_MAX_LINE]!r}, and only {action} is taken at this address"
+        )
+    message_id = text(header, "a:MessageID")
+    if message_id is not None and len(message_id) > _MAX_LINE:
+        raise MessageUnreadable(f"its MessageID has more than {_MAX_LINE} characters")
+    return Envelope(message_id, _token(only(header, "wsse:Security")), body)
+
+
+def _parts(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The header and the body of a SOAP 1.2 envelope."""
     if len(data) > LIMITS.bytes:
         raise MessageUnreadable(f"it has more than {LIMITS.bytes} bytes")
     try:
@@ -128,15 +163,7 @@ def read_envelope(data: bytes, action: str) -> Envelope:
     header, body = only(envelope, "s:Header"), only(envelope, "s:Body")
     if not isinstance(header, dict) or not isinstance(body, dict):
         raise MessageUnreadable("its envelope lacks a header or a body")
-    said = required(header, "a:Action")
-    if said != action:
-        raise MessageUnreadable(
-            f"its Action is {said[:_MAX_LINE]!r}, and only {action} is taken at this address"
-        )
-    message_id = text(header, "a:MessageID")
-    if message_id is not None and len(message_id) > _MAX_LINE:
-        raise MessageUnreadable(f"its MessageID has more than {_MAX_LINE} characters")
-    return Envelope(message_id, _token(only(header, "wsse:Security")), body)
+    return header, body
 
 
 def only(node: Any, name: str) -> Any:
@@ -182,7 +209,8 @@ def _token(security: Any) -> UsernameToken | BinaryToken | None:
     binary = only(security, "wsse:BinarySecurityToken")
     if binary is None:
         return None
-    return BinaryToken(binary.get("@ValueType", "") if isinstance(binary, dict) else "")
+    value_type = binary.get("@ValueType", "") if isinstance(binary, dict) else ""
+    return BinaryToken(value_type, value_of(binary) or "")
 
 
 def write_envelope(

@@ -22,11 +22,22 @@ from mdm.devices.refresh import recompute
 from mdm.devices.registry import Credentials, ServerCredentials, create_device, device_pk
 from mdm.devices.timeline import Event, record_events
 from mdm.enrolment.faults import EnrolmentFault, ErrorType, Subcode
+from mdm.enrolment.tickets import repeats_ticket, use_ticket
 from mdm.enrolment.tokens import use_token
 from mdm.enrolment.users import touch_user, username_key
 from mdm.errors import Conflict
 from mdm.storage.statements import table_of
-from mdm.storage.tables import AuthFailure, Device, DmPart, DmReply, DmSession, Enrolment
+from mdm.storage.tables import (
+    ApprovalEvidence,
+    ApprovalTrial,
+    AuthFailure,
+    Device,
+    DevicePolicy,
+    DmPart,
+    DmReply,
+    DmSession,
+    Enrolment,
+)
 from syncml.auth import credential_hash
 
 if TYPE_CHECKING:
@@ -59,11 +70,26 @@ _NEWCOMER: Final = dict.fromkeys(
         "push_status",
         "push_read_at",
         "poll_schedule",
+        "state_read_at",
+        "installed_read_at",
+        "identity_read_at",
+        "last_scan_time",
+        "policies_due_at",
+        "plan_key",
+        "plan_until",
+        "sync_version",
+        "sync_version_at",
     )
 )
-"""What an earlier enrolment came to holds no more."""
-_REMEMBERED: Final = tuple(table_of(model) for model in (DmPart, DmReply, DmSession, AuthFailure))
-"""What belongs to the credentials a device had, and goes with them."""
+"""What an earlier enrolment came to holds no more: its Windows may be another one, and is asked for everything anew."""
+_REMEMBERED: Final = tuple(
+    table_of(model)
+    for model in (
+        *(DmPart, DmReply, DmSession, AuthFailure),  # what belongs to the credentials it had
+        *(DevicePolicy, ApprovalEvidence, ApprovalTrial),  # what was set, and seen to work, in that enrolment
+    )
+)
+"""What goes with an enrolment. The device's updates, its timeline, tags and groups stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +114,12 @@ def join(
     request: TokenRequest,
     public_key: bytes,
     now: datetime,
+    poll_schedule: str | None = None,
 ) -> Joined:
-    """Enrol the device that sent `request`; raises EnrolmentFault, and then nothing of it has happened."""
+    """Enrol the device that sent `request`; raises EnrolmentFault, and then nothing of it has happened.
+
+    `poll_schedule` is the one that it will be given with the certificate.
+    """
     claims = request.claims
     if claims.device_id is None:
         raise EnrolmentFault(
@@ -114,7 +144,11 @@ def join(
     conn.execute(
         update(_device)
         .where(_device.c.pk == pk)
-        .values(enrolment_user=enroller.username or None, certificate_required=True, **_NEWCOMER)
+        .values(
+            enrolment_user=enroller.username or None,
+            certificate_required=True,
+            **_NEWCOMER | {"poll_schedule": poll_schedule},
+        )
     )
     recompute(conn, [pk])
     certificate = issuer.issue(conn, public_key=public_key, subject_name=public_id, device_pk=pk, now=now)
@@ -140,11 +174,28 @@ def join(
 
 
 def _use(conn: Connection, enroller: Enroller, digest: str, now: datetime) -> None:
-    """Take a use of the token, unless this very request had one; hold the user's row."""
+    """Take the ticket and a use of the token, unless this very request had them; hold the user's row."""
+    repeated = enroller.ticket is not None and _repeats(conn, enroller.ticket, digest, now)
     if enroller.kind == "user":
         if not touch_user(conn, enroller.id, now=now):
             raise EnrolmentFault(Subcode.AUTHORIZATION, "The user may not enrol devices any more.")
-        return
+    elif enroller.kind == "token" and not repeated:
+        _use_token(conn, enroller, digest, now)
+
+
+def _repeats(conn: Connection, ticket_id: str, digest: str, now: datetime) -> bool:
+    """Use the ticket up and return False, or return True if this very request has done so before."""
+    if use_ticket(conn, ticket_id, digest, now=now):
+        return False
+    if repeats_ticket(conn, ticket_id, digest, now=now):
+        return True
+    raise EnrolmentFault(
+        Subcode.AUTHORIZATION,
+        "The sign-in has enrolled a device already, or was too long ago. Begin the enrolment again and sign in.",
+    )
+
+
+def _use_token(conn: Connection, enroller: Enroller, digest: str, now: datetime) -> None:
     repeated = conn.scalar(
         select(func.count())
         .select_from(_enrolment)
@@ -273,10 +324,6 @@ def _renewed(
             server_auth_username=server.username,
             server_auth_verifier=box.seal(credential_hash(server.username, server.password).encode()),
             server_auth_nonce=server.nonce,
-            sync_version=None,
-            sync_version_at=None,
-            plan_key=None,
-            plan_until=None,
         )
     )
     return credentials

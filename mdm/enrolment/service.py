@@ -13,11 +13,13 @@ from mdm.ca.csr import read_csr
 from mdm.ca.errors import CaError, RefusedRequest
 from mdm.enrolment.authentication import Refused, authenticate
 from mdm.enrolment.discovery import DISCOVER, read_discover, write_discover_response
-from mdm.enrolment.envelope import MessageUnreadable, read_envelope
-from mdm.enrolment.faults import EnrolmentFault, ErrorType, Spelling, Subcode, unreadable, write_fault
+from mdm.enrolment.envelope import MessageUnreadable, UsernameToken, read_envelope
+from mdm.enrolment.faults import EnrolmentFault, Spelling, Subcode, unreadable, write_fault
 from mdm.enrolment.joining import join
 from mdm.enrolment.policy import GET_POLICIES, read_get_policies, write_get_policies_response
-from mdm.enrolment.provisioning import Account, Certificate, PollSchedule, enrolment_document
+from mdm.enrolment.poll_schedule import PollSchedule
+from mdm.enrolment.provisioning import Account, Certificate, enrolment_document, renewal_document
+from mdm.enrolment.renewal import by_certificate, renew, require_shown
 from mdm.enrolment.wstep import RST, RequestKind, read_token_request, write_token_response
 from mdm.errors import Unavailable
 
@@ -29,15 +31,17 @@ if TYPE_CHECKING:
 
     from mdm.enrolment.envelope import Envelope
     from mdm.enrolment.issuer import CertificateIssuer
+    from mdm.enrolment.wstep import TokenRequest
     from mdm.storage.engine import Database
     from mdm.storage.secrets import SecretBox
 
-__all__ = ["DISCOVERY_PATH", "ENROLMENT_PATH", "POLICY_PATH", "Asked", "EnrolmentService"]
+__all__ = ["DISCOVERY_PATH", "ENROLMENT_PATH", "POLICY_PATH", "SIGN_IN_PATH", "Asked", "EnrolmentService"]
 
 DISCOVERY_PATH: Final = "/EnrollmentServer/Discovery.svc"
 """Windows knows this path and no other."""
 POLICY_PATH: Final = "/EnrollmentServer/Policy.svc"
 ENROLMENT_PATH: Final = "/EnrollmentServer/Enrollment.svc"
+SIGN_IN_PATH: Final = "/EnrollmentServer/Authenticate"
 
 _log: Final = structlog.get_logger("mdm.enrolment")
 
@@ -75,6 +79,8 @@ class EnrolmentService:
     name: str = _NAME
     """Who manages the device, for people."""
     poll: PollSchedule = field(default_factory=PollSchedule)
+    web_sign_in: bool = False
+    """Whether devices that can show a page are sent to the one of `mdm.enrolment.sign_in_routes`."""
     spelling: Spelling = Spelling.STANDARD
 
     def discover(self, asked: Asked, now: datetime) -> bytes:
@@ -132,25 +138,23 @@ class EnrolmentService:
             activity_id=asked.request_id,
             policy_url=asked.base_url + POLICY_PATH,
             enrolment_url=asked.base_url + ENROLMENT_PATH,
+            sign_in_url=asked.base_url + SIGN_IN_PATH if self.web_sign_in else None,
         )
 
     def _get_policies(self, asked: Asked, envelope: Envelope, now: datetime) -> bytes:
         read_get_policies(envelope)
-        _require_private(asked)
-        authenticate(self.database, envelope.token, remote_addr=asked.remote_addr, now=now)
+        if not self._renews(asked, envelope, now):
+            _require_private(asked)
+            authenticate(self.database, envelope.token, remote_addr=asked.remote_addr, now=now)
         return write_get_policies_response(
             relates_to=envelope.message_id, validity=self.certificate_lifetime, renewal=self.renewal
         )
 
     def _request_token(self, asked: Asked, envelope: Envelope, now: datetime) -> bytes:
         request = read_token_request(envelope)
-        _require_private(asked)
         if request.kind is RequestKind.RENEW:
-            raise EnrolmentFault(
-                Subcode.AUTHORIZATION,
-                "Certificates are not renewed by this server yet; the device has to be enrolled again.",
-                error=ErrorType.NOT_ELIGIBLE_TO_RENEW,
-            )
+            return self._renew(asked, envelope, request, now)
+        _require_private(asked)
         enroller = authenticate(self.database, envelope.token, remote_addr=asked.remote_addr, now=now)
         public_key = read_csr(request.request).public_key_der
         origin = Origin(
@@ -167,6 +171,7 @@ class EnrolmentService:
                 request=request,
                 public_key=public_key,
                 now=now,
+                poll_schedule=str(self.poll),
             )
         _log.info(
             "device_enrolled",
@@ -194,6 +199,55 @@ class EnrolmentService:
                 device_id=joined.id,
             ),
             poll=self.poll,
+        )
+        return write_token_response(document, relates_to=envelope.message_id, now=now)
+
+    def _renews(self, asked: Asked, envelope: Envelope, now: datetime) -> bool:
+        """Whether a device asks that is proved by its certificate; raises EnrolmentFault if only that could prove it."""
+        token = envelope.token
+        if asked.certificate is None and (isinstance(token, UsernameToken) or not by_certificate(token)):
+            return False
+        try:
+            with self.database.read() as conn:
+                require_shown(conn, asked.certificate, now)
+        except EnrolmentFault:
+            if by_certificate(token):
+                raise
+            # A device that enrols again may still show the certificate it had.
+            return False
+        return True
+
+    def _renew(self, asked: Asked, envelope: Envelope, request: TokenRequest, now: datetime) -> bytes:
+        with self.database.read() as conn:  # strangers do not get as far as to hold up anybody's writing
+            shown = require_shown(conn, asked.certificate, now)
+        with self.database.write() as conn:
+            issuer = self.issuer(conn)
+            renewed = renew(
+                conn,
+                issuer,
+                request=request,
+                shown=shown,
+                window=self.renewal,
+                request_id=asked.request_id,
+                remote_addr=asked.remote_addr,
+                now=now,
+            )
+        _log.info(
+            "device_renewed",
+            device=renewed.id,
+            certificate=renewed.certificate.thumbprint_sha1,
+            remote_addr=asked.remote_addr,
+        )
+        intermediate = issuer.intermediate_der
+        authority = (
+            _certificate(issuer.root_der),
+            None if intermediate is None else _certificate(intermediate),
+        )
+        document = renewal_document(
+            client=_certificate(renewed.certificate.der),
+            user_store=renewed.user_store,
+            provider_id=self.provider_id,
+            authority=authority if renewed.other_authority else None,
         )
         return write_token_response(document, relates_to=envelope.message_id, now=now)
 

@@ -22,7 +22,13 @@ from mdm.storage.tables.catalog import (
 )
 from mdm.storage.tables.certificates import CertificateAuthority, IssuedCertificate
 from mdm.storage.tables.devices import Device, DeviceEvent, DeviceUpdate, WithdrawalAnswer
-from mdm.storage.tables.enrolment import Enrolment, EnrolmentFailure, EnrolmentToken, EnrolmentUser
+from mdm.storage.tables.enrolment import (
+    Enrolment,
+    EnrolmentFailure,
+    EnrolmentTicket,
+    EnrolmentToken,
+    EnrolmentUser,
+)
 from mdm.storage.tables.eulas import Eula, EulaAcceptance, EulaText
 from mdm.storage.tables.evidence import ApprovalEvidence, ApprovalTrial
 from mdm.storage.tables.groups import (
@@ -94,6 +100,7 @@ __all__ = [
     "DmSession",
     "Enrolment",
     "EnrolmentFailure",
+    "EnrolmentTicket",
     "EnrolmentToken",
     "EnrolmentUser",
     "Eula",

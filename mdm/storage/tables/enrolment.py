@@ -11,7 +11,7 @@ from sqlmodel import Field
 from mdm.storage.tables.base import SQLModel
 from mdm.storage.types import UtcDateTime
 
-__all__ = ["Enrolment", "EnrolmentFailure", "EnrolmentToken", "EnrolmentUser"]
+__all__ = ["Enrolment", "EnrolmentFailure", "EnrolmentTicket", "EnrolmentToken", "EnrolmentUser"]
 
 
 class EnrolmentToken(SQLModel, table=True):
@@ -56,6 +56,26 @@ class EnrolmentUser(SQLModel, table=True):
     last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class EnrolmentTicket(SQLModel, table=True):
+    """What somebody gets who has signed in by the web page: good for the enrolment of one device, and soon over."""
+
+    __tablename__: ClassVar[str] = "enrolment_ticket"
+    __table_args__ = (CheckConstraint("kind IN ('user', 'token', 'federated')", name="kind"),)
+
+    id: str = Field(primary_key=True)
+    ticket_sha256: str = Field(unique=True)
+    kind: str
+    """By which means he has proved himself at the page."""
+    by_id: str
+    """As in `Enrolment`."""
+    username: str
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    request_sha256: str | None = None
+    """Of the certificate request it was used for: the device may repeat that, if it heard no answer."""
+
+
 class EnrolmentFailure(SQLModel, table=True):
     """How often somebody has tried in vain lately; a user name that does not exist is counted like one that does."""
 
@@ -71,7 +91,7 @@ class Enrolment(SQLModel, table=True):
     """One enrolment of a device; a device that enrols again gets another row, and the last one counts."""
 
     __tablename__: ClassVar[str] = "enrolment"
-    __table_args__ = (CheckConstraint("kind IN ('user', 'token')", name="kind"),)
+    __table_args__ = (CheckConstraint("kind IN ('user', 'token', 'federated')", name="kind"),)
 
     pk: int | None = Field(default=None, primary_key=True)
     device_pk: int = Field(foreign_key="device.pk", ondelete="CASCADE", index=True)
@@ -79,9 +99,9 @@ class Enrolment(SQLModel, table=True):
     kind: str
     """By which means its user proved himself."""
     by_id: str = Field(index=True)
-    """Id of the enrolment user or token; either may be gone since."""
+    """Id of the enrolment user or token, which may be gone since; of a federated user, a hash of issuer and subject."""
     username: str
-    """As the device sent it."""
+    """As the device sent it, or as the OpenID provider named him."""
     device_id: str
     """The DeviceID it claimed."""
     hardware_id: str | None = Field(default=None, index=True)

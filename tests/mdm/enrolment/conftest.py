@@ -157,7 +157,9 @@ def material() -> Material:
     )[0]
 
 
-def open_station(bench: Bench, make_csr: Callable[[str], bytes], **values: Any) -> Station:
+def open_station(
+    bench: Bench, make_csr: Callable[[str], bytes], *, public_url: str | None = BASE, **values: Any
+) -> Station:
     """The endpoints over a bench's database."""
     service = EnrolmentService(
         database=bench.database,
@@ -169,7 +171,7 @@ def open_station(bench: Bench, make_csr: Callable[[str], bytes], **values: Any) 
         **values,
     )
     app = Starlette(
-        routes=enrolment_routes(service, public_url=BASE, clock=lambda: bench.now),
+        routes=enrolment_routes(service, public_url=public_url, clock=lambda: bench.now),
         middleware=[Middleware(RequestId)],
     )
     client = TestClient(app, base_url=BASE, client=("192.0.2.7", 50000), headers={"X-Request-Id": "trace-1"})

@@ -34,9 +34,9 @@ def test_a_password_is_not_in_the_representation() -> None:
 def test_a_binary_token() -> None:
     """Federated and certificate authentication are told apart from none."""
     token = '<wsse:Security><wsse:BinarySecurityToken ValueType="urn:x">QQ==</wsse:BinarySecurityToken></wsse:Security>'
-    assert read_envelope(envelope("urn:a", "<x/>", token), "urn:a").token == BinaryToken("urn:x")
+    assert read_envelope(envelope("urn:a", "<x/>", token), "urn:a").token == BinaryToken("urn:x", "QQ==")
     bare = "<wsse:Security><wsse:BinarySecurityToken>QQ==</wsse:BinarySecurityToken></wsse:Security>"
-    assert read_envelope(envelope("urn:a", "<x/>", bare), "urn:a").token == BinaryToken("")
+    assert read_envelope(envelope("urn:a", "<x/>", bare), "urn:a").token == BinaryToken("", "QQ==")
     assert read_envelope(envelope("urn:a", "<x/>"), "urn:a").token is None
 
 

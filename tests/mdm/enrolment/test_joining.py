@@ -367,6 +367,37 @@ def test_the_same_user_enrols_again(station: Station) -> None:
         assert [check(conn, each, station.now).ok for each in (old, new)] == [False, True]
 
 
+def test_a_new_enrolment_leaves_nothing_of_the_old_one(station: Station) -> None:
+    """Its Windows may have been installed anew: nothing counts as read or as set, and no proof as given.
+
+    What happened stays: the updates it had named, its timeline, tags and groups.
+    """
+    station.user()
+    station.enrol(USER, PASSWORD)
+    bench, pk = station.bench, station.bench.rows("device")[0]["pk"]
+    bench.add("device_update", device_pk=pk, update_id="u", lists=2, state="installed", since=bench.now)
+    bench.add("device_tag", device_pk=pk, tag="x")
+    bench.add("device_policy", device_pk=pk, name="AllowAutoUpdate", status="set", source="p", at=bench.now)
+    bench.add("approval_evidence", device_pk=pk, scans=5, installed=1, failed=0)
+    bench.add("approval_trial", device_pk=pk, update_id="u", scan=3)
+    bench.add("auth_failure", device_pk=pk, remote_addr="x", failures=1, last_at=bench.now)
+    read = dict.fromkeys(
+        ("state_read_at", "installed_read_at", "identity_read_at", "policies_due_at"), bench.now
+    )
+    told = {"last_scan_time": "now", "plan_key": "k", "renewed_serial": "1", "retire_told_at": bench.now}
+    with bench.database.write() as conn:
+        conn.execute(update(table_of(Device)).values(**read, **told, retire_requested_at=bench.now))
+    station.enrol(USER, PASSWORD, station.other_csr)
+    (device,) = bench.rows("device")
+    assert {name: device[name] for name in (*read, *told, "retire_requested_at")} == dict.fromkeys(
+        (*read, *told, "retire_requested_at")
+    )
+    gone = ("device_policy", "approval_evidence", "approval_trial", "auth_failure")
+    assert [bench.rows(table) for table in gone] == [[], [], [], []]
+    assert [len(bench.rows(table)) for table in ("device_update", "device_tag", "enrolment")] == [1, 1, 2]
+    assert [row["detail"]["again"] for row in bench.rows("device_event", "seq")] == [False, True]
+
+
 def test_nobody_takes_over_anothers_device(station: Station) -> None:
     """A DeviceID is a claim: not another user, nor a token of whoever says that he is the user."""
     station.user()
@@ -543,14 +574,6 @@ def test_without_an_authority(bare_station: Station) -> None:
     subcode, why, _ = station.refused(USER, station.token())
     assert (subcode, "csp-bridge ca create" in why) == ("s:EnrollmentServer", True)
     assert [row["uses"] for row in station.bench.rows("enrolment_token")] == [0]
-
-
-def test_renewals_are_refused_with_their_error(sqlite_station: Station) -> None:
-    """Not as an authentication failure, which a device could take for the end of its enrolment."""
-    value_type = f"{NAMESPACES['o']}#PKCS7"
-    body = security_token("", "", b"x", kind="Renew", value_type=value_type)
-    subcode, _, error = sqlite_station.fault(ENROLMENT_PATH, body)
-    assert (subcode, error) == ("s:Authorization", "NotEligibleToRenew")
 
 
 def test_secrets_are_never_written(station: Station, logged: StringIO) -> None:
