@@ -15,6 +15,7 @@ from mdm.approvals.effective import update_facts
 from mdm.approvals.targets import updates_of
 from mdm.catalog.supersedence import superseding
 from mdm.devices.groups import find_groups
+from mdm.devices.management import is_managed
 from mdm.storage.statements import table_of
 from mdm.storage.tables import (
     ALL_DEVICES,
@@ -147,10 +148,11 @@ def preview_approval(conn: Connection, proposal: Proposal, *, now: datetime) -> 
 
 
 def _members(proposal: Proposal) -> ColumnElement[bool]:
+    """The devices of the groups, but for those that have left management or are to leave: they get nothing."""
     if ALL_DEVICES in proposal.group_ids:
-        return _device.c.pk.is_not(None)
+        return is_managed()
     inside = select(_member.c.device_pk).where(_member.c.group_id.in_(proposal.group_ids))
-    return _device.c.pk.in_(inside)
+    return and_(is_managed(), _device.c.pk.in_(inside))
 
 
 def _targeted(proposal: Proposal) -> ColumnElement[bool]:

@@ -17,6 +17,7 @@ from mdm.devices.channel import (
     own_policy,
     verdict_of,
 )
+from mdm.devices.management import is_managed
 from mdm.devices.scope import in_groups
 from mdm.storage.statements import table_of
 from mdm.storage.tables import (
@@ -51,7 +52,7 @@ class ApprovalEffect:
 
     as_of: datetime
     devices: int
-    """All that are enrolled."""
+    """All that are enrolled and are to stay."""
     heard_within_24h: int
     channels: Mapping[str, int]
     verdicts: Mapping[str, int]
@@ -77,7 +78,7 @@ class AffectedDevice:
 
 
 def approval_effect(connection: Connection, now: datetime, *, heard_since: datetime) -> ApprovalEffect:
-    """Count the enrolled devices by channel and by verdict; `heard_since` is a day ago."""
+    """Count the managed devices by channel and by verdict; `heard_since` is a day ago."""
     approves = in_groups(_groups_with_approvals(connection, now))
     assigned = _groups_of(connection, select(_assignment.c.group_id).distinct())
     # Only where a figure stands to the threshold matters: a handful of rows, however many devices there are.
@@ -92,7 +93,7 @@ def approval_effect(connection: Connection, now: datetime, *, heard_since: datet
             func.sum(case((_device.c.last_checkin_at >= heard_since, 1), else_=0)).label("heard"),
         )
         .select_from(WITH_EVIDENCE)
-        .where(_device.c.unenrolled_at.is_(None))
+        .where(is_managed())
         .group_by("approves", "has_policies", "enforced", "waited", "acted")
     ).all()
     channels = dict.fromkeys(map(str, Channel), 0)
@@ -136,7 +137,7 @@ def devices_with(
             func.coalesce(_evidence.c.failed, 0).label("failed"),
         )
         .select_from(WITH_EVIDENCE)
-        .where(_device.c.unenrolled_at.is_(None), in_groups(_groups_with_approvals(connection, now)))
+        .where(is_managed(), in_groups(_groups_with_approvals(connection, now)))
         .order_by(_device.c.pk)
         .limit(limit)
     )

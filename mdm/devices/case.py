@@ -30,6 +30,8 @@ class Heard:
     scan_time: str | None = None
     """LastSuccessfulScanTime as the device wrote it; "0" means never."""
     unenrolled_at: datetime | None = None
+    retire_requested_at: datetime | None = None
+    retire_told_at: datetime | None = None
 
     @property
     def scanned_at(self) -> datetime | None:

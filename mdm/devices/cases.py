@@ -65,6 +65,8 @@ def read_cases(
             _device.c.installed_read_at,
             _device.c.last_scan_time,
             _device.c.unenrolled_at,
+            _device.c.retire_requested_at,
+            _device.c.retire_told_at,
             _withdrawal_refused().label("withdrawal_refused"),
         ).where(_device.c.pk == device_pk)
     ).one()
@@ -85,6 +87,8 @@ def read_cases(
         device.installed_read_at,
         device.last_scan_time,
         device.unenrolled_at,
+        device.retire_requested_at,
+        device.retire_told_at,
     )
     refusals = {
         update_id: Refusal(row.approve_status, row.approve_error)

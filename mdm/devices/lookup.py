@@ -49,7 +49,7 @@ class FoundUpdate:
 
 
 def find_devices(connection: Connection, text: str) -> list[FoundDevice]:
-    """The devices of this id, device_id or name, whatever its case; at most `MOST` and one more.
+    """The devices of this id, device_id, name, computer name or serial number, whatever its case; `MOST` and one more.
 
     One whose id it is exactly is the only one. If nothing is called so, those with the text in their names.
     """
@@ -59,9 +59,13 @@ def find_devices(connection: Connection, text: str) -> list[FoundDevice]:
         _device.c.id == text,
         func.lower(_device.c.device_id) == lower,
         func.lower(_device.c.name) == lower,
+        func.lower(_device.c.computer_name) == lower,
+        func.lower(_device.c.serial_number) == lower,
     )
     part = or_(
-        _device.c.device_id.icontains(text, autoescape=True), _device.c.name.icontains(text, autoescape=True)
+        _device.c.device_id.icontains(text, autoescape=True),
+        _device.c.name.icontains(text, autoescape=True),
+        _device.c.computer_name.icontains(text, autoescape=True),
     )
     for condition in (whole, part):
         found = [

@@ -48,6 +48,21 @@ def unenrolled(case: Case) -> str:
     )
 
 
+def retiring(case: Case) -> str:
+    """It is to leave, and gets nothing more."""
+    heard = case.heard
+    assert heard.retire_requested_at is not None  # noqa: S101 - what the table asked
+    told = (
+        "it is told so at its next session"
+        if heard.retire_told_at is None
+        else f"it was told so on {_moment(heard.retire_told_at)}"
+    )
+    return (
+        f"The device was asked to leave management on {_moment(heard.retire_requested_at)}: {told}, and gets no updates "
+        "meanwhile. Cancel its retirement to go on."
+    )
+
+
 def unknown_update(case: Case) -> str:
     """Nobody has heard of it."""
     approved = " It is approved all the same." if case.approvals else ""

@@ -78,6 +78,7 @@ REASONS: Final[tuple[Reason, ...]] = (
     Reason("installed", _is("installed"), words.installed),
     Reason("pending_reboot", _is("pending_reboot"), words.pending_reboot),
     Reason("unenrolled", lambda case: case.heard.unenrolled_at is not None, words.unenrolled),
+    Reason("retiring", lambda case: case.heard.retire_requested_at is not None, words.retiring),
     # Of an update that the device does not speak of
     Reason("unknown_update", _unknown, words.unknown_update),
     Reason(

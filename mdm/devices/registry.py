@@ -11,10 +11,12 @@ from sqlalchemy import delete, func, or_, select
 from sqlmodel import col
 
 from csp.hresult import explain
+from csp.push import push_words
 from csp.snapshot import UpdateList
 from mdm.audit import record
 from mdm.ca.issued import revoke_device
 from mdm.devices.groups import groups_of
+from mdm.devices.management import Management, state_of
 from mdm.devices.refresh import recompute
 from mdm.devices.tags import tags_of
 from mdm.errors import Conflict, NotFound
@@ -38,6 +40,7 @@ __all__ = [
     "DeviceSummary",
     "DeviceView",
     "PolicyAnswer",
+    "PushView",
     "ServerAuthScheme",
     "ServerCredentials",
     "create_device",
@@ -53,6 +56,12 @@ ServerAuthScheme = Literal["syncml:auth-md5", "syncml:auth-MAC"]
 _NONCE_BYTES: Final = 16
 _SHOWN_STATES: Final = ("installable", "installed", "failed", "pending_reboot")
 _APPROVAL_POLICY: Final = "RequireUpdateApproval"
+_SEARCHED: Final = (
+    col(Device.name),
+    col(Device.device_id),
+    col(Device.computer_name),
+    col(Device.serial_number),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +100,15 @@ class DeviceSummary:
     id: str
     device_id: str
     name: str
+    state: Management
     created_at: datetime
     last_checkin_at: datetime | None
     as_of: datetime | None
     """When the update lists were last read; every figure about its updates is from then."""
     os_version: str | None
     os_edition: str | None
+    computer_name: str | None
+    serial_number: str | None
     tags: tuple[str, ...]
     groups: tuple[str, ...]
 
@@ -127,6 +139,19 @@ class PolicyAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class PushView:
+    """What the device says of its channel for notifications; all None or False where none are set up."""
+
+    channel: bool
+    """Whether it has one. Its address is a secret: who has it and our account can send notifications."""
+    status: int | None
+    """0 if notifications work."""
+    status_text: str
+    """The same as a sentence."""
+    as_of: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceView:
     """A device with all we know of it."""
 
@@ -135,8 +160,14 @@ class DeviceView:
     name: str
     auth: str
     created_at: datetime
+    state: Management
+    """`enrolled`, `retiring` or `unenrolled`."""
     unenrolled_at: datetime | None
-    """When its user left management; it is answered no more."""
+    """When it left management; it is answered no more."""
+    retire_requested_at: datetime | None
+    """When IT asked it to leave."""
+    retire_told_at: datetime | None
+    """When it was told so last; no answer comes back for that."""
     last_checkin_at: datetime | None
     as_of: datetime | None
     installed_as_of: datetime | None
@@ -149,8 +180,19 @@ class DeviceView:
     """Windows build and revision, such as `10.0.26100.4652`; None if it has not said."""
     os_edition: str | None
     """Name of the Windows edition; None if it has not said."""
+    computer_name: str | None
+    """Its name in the network; None if it has not said, as before Windows 10 2004."""
+    serial_number: str | None
+    """Its manufacturer's serial number; None if it has not said, as before Windows 10 1809."""
     identity_as_of: datetime | None
-    """When it was last asked for these two, at most daily."""
+    """When it was last asked for these four, at most daily unless somebody wants a sync now."""
+    sync_requested_at: datetime | None
+    """When somebody last wanted it to check in at once; None if nobody has."""
+    sync_answered: bool | None
+    """Whether its update lists have been read since; None if nobody has wanted it."""
+    poll_schedule: str | None
+    """By which it comes by itself, as BRIDGE_POLL_SCHEDULE writes it; None if it has none from us."""
+    push: PushView
     enrolment_user: str | None
     tags: tuple[str, ...]
     groups: tuple[str, ...]
@@ -254,7 +296,8 @@ def list_devices(
 ) -> list[tuple[int, DeviceSummary]]:
     """At most `limit` devices with their primary keys, in order of enrolment, beginning after the key `after`.
 
-    `group` must exist. `q` is looked for in name and device_id, whatever its case. `condition` is one on `device`.
+    `group` must exist. `q` is looked for in name, device_id, computer name and serial number, whatever its case.
+    `condition` is one on `device`.
     """
     query = select(
         col(Device.pk),
@@ -262,10 +305,14 @@ def list_devices(
         col(Device.device_id),
         col(Device.name),
         col(Device.created_at),
+        col(Device.unenrolled_at),
+        col(Device.retire_requested_at),
         col(Device.last_checkin_at),
         col(Device.state_read_at),
         col(Device.os_version),
         col(Device.os_edition),
+        col(Device.computer_name),
+        col(Device.serial_number),
     )
     if after is not None:
         query = query.where(col(Device.pk) > after)
@@ -273,12 +320,7 @@ def list_devices(
         query = query.join(GroupMember, col(GroupMember.device_pk) == col(Device.pk))
         query = query.where(col(GroupMember.group_id) == group)
     if q is not None:
-        query = query.where(
-            or_(
-                col(Device.name).icontains(q, autoescape=True),
-                col(Device.device_id).icontains(q, autoescape=True),
-            )
-        )
+        query = query.where(or_(*(column.icontains(q, autoescape=True) for column in _SEARCHED)))
     if condition is not None:
         query = query.where(condition)
     rows = conn.execute(query.order_by(col(Device.pk)).limit(limit)).all()
@@ -291,11 +333,14 @@ def list_devices(
                 id=row.id,
                 device_id=row.device_id,
                 name=row.name,
+                state=state_of(row.unenrolled_at, row.retire_requested_at),
                 created_at=row.created_at,
                 last_checkin_at=row.last_checkin_at,
                 as_of=row.state_read_at,
                 os_version=row.os_version,
                 os_edition=row.os_edition,
+                computer_name=row.computer_name,
+                serial_number=row.serial_number,
                 tags=tags.get(row.pk, ()),
                 groups=groups[row.pk],
             ),
@@ -322,6 +367,8 @@ def get_device(conn: Connection, public_id: str) -> DeviceView:
             col(Device.auth_scheme),
             col(Device.created_at),
             col(Device.unenrolled_at),
+            col(Device.retire_requested_at),
+            col(Device.retire_told_at),
             col(Device.last_checkin_at),
             col(Device.state_read_at),
             col(Device.installed_read_at),
@@ -329,7 +376,14 @@ def get_device(conn: Connection, public_id: str) -> DeviceView:
             col(Device.sync_version),
             col(Device.os_version),
             col(Device.os_edition),
+            col(Device.computer_name),
+            col(Device.serial_number),
             col(Device.identity_read_at),
+            col(Device.sync_requested_at),
+            col(Device.poll_schedule),
+            col(Device.push_channel),
+            col(Device.push_status),
+            col(Device.push_read_at),
             col(Device.enrolment_user),
             col(Device.manufacturer),
             col(Device.model),
@@ -344,7 +398,10 @@ def get_device(conn: Connection, public_id: str) -> DeviceView:
         name=row.name,
         auth=row.auth_scheme,
         created_at=row.created_at,
+        state=state_of(row.unenrolled_at, row.retire_requested_at),
         unenrolled_at=row.unenrolled_at,
+        retire_requested_at=row.retire_requested_at,
+        retire_told_at=row.retire_told_at,
         last_checkin_at=row.last_checkin_at,
         as_of=row.state_read_at,
         installed_as_of=row.installed_read_at,
@@ -352,7 +409,18 @@ def get_device(conn: Connection, public_id: str) -> DeviceView:
         sync_version=row.sync_version,
         os_version=row.os_version,
         os_edition=row.os_edition,
+        computer_name=row.computer_name,
+        serial_number=row.serial_number,
         identity_as_of=row.identity_read_at,
+        sync_requested_at=row.sync_requested_at,
+        sync_answered=_answered(row.sync_requested_at, row.state_read_at),
+        poll_schedule=row.poll_schedule,
+        push=PushView(
+            channel=row.push_channel is not None,
+            status=row.push_status,
+            status_text=push_words(row.push_status),
+            as_of=row.push_read_at,
+        ),
         enrolment_user=row.enrolment_user,
         tags=tags_of(conn, [pk]).get(pk, ()),
         groups=groups_of(conn, [pk])[pk],
@@ -400,6 +468,12 @@ def delete_device(conn: Connection, origin: Origin, public_id: str, *, now: date
         before=before,
     )
     return held or 0
+
+
+def _answered(requested_at: datetime | None, read_at: datetime | None) -> bool | None:
+    if requested_at is None:
+        return None
+    return read_at is not None and read_at > requested_at
 
 
 def _update_counts(conn: Connection, pk: int) -> dict[str, int]:

@@ -34,7 +34,8 @@ class Event:
 
     kind: str
     """`alert`, `update_state`, `approval_delivered`, `approval_refused`, `command_failed`, `policy_drift`,
-    `rollback`, `distrusted` or `unenrolled`."""
+    `rollback`, `distrusted`, `enrolled`, `sync_requested`, `pushed`, `push_failed`, `certificate_renewed`,
+    `retire_requested`, `retire_told`, `retire_cancelled` or `unenrolled`."""
     detail: dict[str, Any]
     """JSON values; never a secret."""
 

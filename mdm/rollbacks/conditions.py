@@ -57,6 +57,8 @@ class Facts:
 
     os_version: str | None = None
     unenrolled: bool = False
+    retiring: bool = False
+    """IT has asked it to leave."""
     policies: Mapping[str, str] = field(default_factory=dict)
     """Values the device took, by name."""
     lacking: frozenset[str] = frozenset()
@@ -72,6 +74,8 @@ def refusal(kind: RollbackKind, facts: Facts, now: datetime) -> str | None:
     build = OsBuild.read(facts.os_version or "")
     if facts.unenrolled:
         return "The device has left management."
+    if facts.retiring:
+        return "The device was asked to leave management."
     if build is not None and build.number < FIRST_BUILD:
         return (
             f"Its Windows is {facts.os_version}; rolling back needs Windows 10 1803 ({FIRST_BUILD}) or later."
@@ -125,11 +129,11 @@ def is_of_kind(kind: RollbackKind, classification_id: Any) -> ColumnElement[bool
 def read_facts(conn: Connection, kind: RollbackKind, device_pks: Collection[int]) -> dict[int, Facts]:
     """What is known of each of these devices, at most some hundreds at a time."""
     found = {
-        row.pk: Facts(row.os_version, row.unenrolled_at is not None)
+        row.pk: Facts(row.os_version, row.unenrolled_at is not None, row.retire_requested_at is not None)
         for row in conn.execute(
-            select(_device.c.pk, _device.c.os_version, _device.c.unenrolled_at).where(
-                _device.c.pk.in_(device_pks)
-            )
+            select(
+                _device.c.pk, _device.c.os_version, _device.c.unenrolled_at, _device.c.retire_requested_at
+            ).where(_device.c.pk.in_(device_pks))
         )
     }
     for row in conn.execute(

@@ -13,6 +13,7 @@ from csp.hresult import explain
 from mdm.approvals.versions import intent_changed
 from mdm.audit import record
 from mdm.devices.groups import lock_groups
+from mdm.devices.management import is_managed
 from mdm.devices.scope import in_groups
 from mdm.errors import Conflict, FieldError, Invalid, NotFound
 from mdm.policies.pauses import pause_over_at
@@ -301,10 +302,11 @@ def _insert_devices(
     conn: Connection, job_id: str, kind: RollbackKind, condition: ColumnElement[bool], now: datetime
 ) -> None:
     """One statement, however many devices there are."""
-    gone, busy = _device.c.unenrolled_at.is_not(None), is_busy(kind, now)
+    gone, busy = ~is_managed(), is_busy(kind, now)
     state = case((gone | busy, REFUSED), else_=WAITING)
     detail = case(
-        (gone, "The device has left management."),
+        (_device.c.unenrolled_at.is_not(None), "The device has left management."),
+        (gone, "The device was asked to leave management."),
         (busy, f"Another rollback of {kind} updates is under way on the device."),
         else_="Waits for the next session of the device.",
     )

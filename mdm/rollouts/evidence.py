@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import and_, case, false, func, select
 
 from csp.snapshot import UpdateList
+from mdm.devices.management import is_managed
 from mdm.devices.scope import in_groups
 from mdm.rollouts.findings import Evidence
 from mdm.rollouts.turns import turn_of
@@ -57,14 +58,14 @@ _PIECE: Final = 20_000
 
 
 def devices_of_ring(ring: Ring, earlier: Sequence[Ring]) -> ColumnElement[bool]:
-    """The enrolled devices of a ring that are in none of the earlier ones, as a condition on `device`."""
+    """The managed devices of a ring that are in none of the earlier ones, as a condition on `device`."""
     mine = in_groups(ring.group_ids)
     before = {group_id for each in earlier for group_id in each.group_ids}
     if not before:
-        return and_(_device.c.unenrolled_at.is_(None), mine)
+        return and_(is_managed(), mine)
     if ALL_DEVICES in before:
         return false()
-    return and_(_device.c.unenrolled_at.is_(None), mine, ~in_groups(before))
+    return and_(is_managed(), mine, ~in_groups(before))
 
 
 def count_targeted(conn: Connection, ring: Ring, earlier: Sequence[Ring]) -> int:
@@ -78,7 +79,7 @@ def count_shared(conn: Connection, ring: Ring, earlier: Sequence[Ring]) -> int:
     before = {group_id for each in earlier for group_id in each.group_ids}
     if not before:
         return 0
-    shared = and_(_device.c.unenrolled_at.is_(None), in_groups(ring.group_ids), in_groups(before))
+    shared = and_(is_managed(), in_groups(ring.group_ids), in_groups(before))
     return conn.execute(select(func.count()).select_from(_device).where(shared)).scalar_one()
 
 

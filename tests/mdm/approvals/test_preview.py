@@ -72,6 +72,21 @@ def test_each_device_is_counted_once_by_what_it_said(bench: Bench) -> None:
     assert "accepts its licence" in found.final
 
 
+def test_devices_that_leave_are_not_counted(bench: Bench) -> None:
+    """Those that have left, and those that are told to: neither gets anything."""
+    devices(bench)
+    with bench.database.write() as conn:
+        conn.exec_driver_sql("UPDATE device SET unenrolled_at = created_at WHERE device_id = 'OFFERED'")
+        conn.exec_driver_sql("UPDATE device SET retire_requested_at = created_at WHERE device_id = 'TOLD'")
+    found = preview(bench)
+    assert (found.reach.devices, found.reach.offered, found.reach.told) == (4, 0, 0)
+    assert found.updates == ()
+    bench.add("device_group", id="pilot", name="Pilot", builtin=False, created_at=bench.now)
+    bench.add("group_member", device_pk=1, group_id="pilot")
+    bench.add("group_member", device_pk=3, group_id="pilot")
+    assert preview(bench, group_ids=("pilot",)).reach.devices == 1
+
+
 def test_of_many_updates_what_is_left_to_do_counts(bench: Bench) -> None:
     """A device that has one update of a classification and could install another is offered something."""
     for update_id in (A, B):

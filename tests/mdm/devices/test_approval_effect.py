@@ -29,9 +29,9 @@ def evidence(bench: Bench, device_pk: int = 1, **values: Any) -> None:
 
 
 def test_the_fleet(bench: Bench) -> None:
-    """Every enrolled device has one channel, and one verdict if it has approvals; the figures are those of the pages."""
+    """Every managed device has one channel, and one verdict if it has approvals; the figures are those of the pages."""
     day_ago = bench.now - DAY
-    for number in range(1, 8):
+    for number in range(1, 9):
         bench.enrol(f"DEV{number}")
     bench.add("device_group", id="grp_1", name="approved", builtin=False, created_at=bench.now)
     for device_pk in (1, 2, 3, 4):
@@ -40,6 +40,7 @@ def test_the_fleet(bench: Bench) -> None:
     with bench.database.write() as conn:
         conn.exec_driver_sql("UPDATE approval_group SET group_id = 'grp_1'")
         conn.exec_driver_sql("UPDATE device SET unenrolled_at = created_at WHERE pk = 7")
+        conn.exec_driver_sql("UPDATE device SET retire_requested_at = created_at WHERE pk = 8")
     for device_pk in (1, 2, 3):
         policy(bench, device_pk=device_pk)
     evidence(bench, 1, scans=5, waiting=1, waiting_from=1)

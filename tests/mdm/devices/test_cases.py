@@ -321,6 +321,18 @@ def test_a_device_that_left_is_told(bench: Bench) -> None:
     assert why(bench)[0] == "unenrolled"
 
 
+@pytest.mark.usefixtures("device")
+def test_a_device_that_is_to_leave_is_told(bench: Bench) -> None:
+    """With when it was asked, and when it was told."""
+    with bench.database.write() as conn:
+        conn.exec_driver_sql("UPDATE device SET retire_requested_at = created_at")
+    assert why(bench)[0] == "retiring"
+    assert "at its next session" in why(bench)[1]
+    with bench.database.write() as conn:
+        conn.exec_driver_sql("UPDATE device SET retire_told_at = created_at")
+    assert "it was told so on" in why(bench)[1]
+
+
 def test_every_answer_says_how_fresh_it_is(bench: Bench, device: ScriptedDevice) -> None:
     """When the device was seen, told and scanned, and when the catalogue was read; never is never."""
     seen = bench.rows("device")[0]["last_checkin_at"]

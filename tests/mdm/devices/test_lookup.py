@@ -48,6 +48,19 @@ def test_devices_by_id_name_or_a_part(bench: Bench, text: str, found: list[str])
     assert devices(bench, text) == found
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("front-desk", ["DEV1"]), ("5cg0123xyz", ["DEV1"]), ("front", ["DEV1"]), ("5cg0", [])],
+)
+def test_devices_by_what_they_call_themselves(bench: Bench, text: str, found: list[str]) -> None:
+    """By the name in the network, whole or in part, and by the whole serial number."""
+    bench.enrol("DEV1")
+    with bench.database.write() as conn:
+        conn.exec_driver_sql("UPDATE device SET computer_name = 'FRONT-DESK', serial_number = '5CG0123XYZ'")
+    bench.enrol("DEV2")
+    assert devices(bench, text) == found
+
+
 def test_one_name_of_several_devices(bench: Bench) -> None:
     """All of them; but an exact device_id is one device."""
     for device_id in ("DEV1", "DEV2", "twin"):

@@ -95,6 +95,27 @@ CASES: list[tuple[Case, str, str]] = [
         "unenrolled",
         "The device left management on 2026-11-21 12:00 UTC; nothing reaches it until it is enrolled again.",
     ),
+    (
+        replace(APPROVED, heard=replace(HEARD, unenrolled_at=NOW, retire_requested_at=NOW - DAY)),
+        "unenrolled",
+        "The device left management on 2026-11-21 12:00 UTC; nothing reaches it until it is enrolled again.",
+    ),
+    (
+        replace(APPROVED, heard=replace(HEARD, retire_requested_at=NOW)),
+        "retiring",
+        (
+            "The device was asked to leave management on 2026-11-21 12:00 UTC: it is told so at its next session, and gets no "
+            "updates meanwhile. Cancel its retirement to go on."
+        ),
+    ),
+    (
+        replace(APPROVED, heard=replace(HEARD, retire_requested_at=NOW - DAY, retire_told_at=NOW)),
+        "retiring",
+        (
+            "The device was asked to leave management on 2026-11-20 12:00 UTC: it was told so on 2026-11-21 12:00 UTC, and gets "
+            "no updates meanwhile. Cancel its retirement to go on."
+        ),
+    ),
     # of one it does not speak of
     (
         replace(SILENT, known=None, spoken_of=False),

@@ -57,6 +57,8 @@ def test_a_new_device_has_said_nothing_yet(bench: Bench) -> None:
     assert device.name == "Front desk"
     assert device.groups == ("all-devices", "unassigned")
     assert (device.os_version, device.os_edition, device.identity_as_of, device.enrolment_user) == (None,) * 4
+    assert (device.computer_name, device.serial_number) == (None, None)
+    assert (device.sync_requested_at, device.sync_answered) == (None, None)
     assert device.tags == ()
     assert device.require_update_approval == PolicyAnswer("unknown", None, None, None)
     assert (device.last_checkin_at, device.as_of, device.installed_as_of, device.last_scan_time) == (
@@ -234,3 +236,38 @@ def test_unknown_devices_are_not_found(sqlite_bench: Bench) -> None:
         ):
             with pytest.raises(NotFound):
                 call()
+
+
+def test_a_device_is_found_by_computer_name_and_serial_number(bench: Bench) -> None:
+    """Whatever the case; and the list shows both."""
+    enrol(bench, "DEV1", "One")
+    enrol(bench, "DEV2", "Two")
+    device = SQLModel.metadata.tables["device"]
+    with bench.database.write() as conn:
+        conn.execute(
+            update(device)
+            .where(device.c.device_id == "DEV2")
+            .values(computer_name="FRONT-DESK", serial_number="5CG0123XYZ")
+        )
+    assert names(bench, q="front-d") == names(bench, q="5cg0123") == ["DEV2"]
+    with bench.database.read() as conn:
+        ((_, found),) = list_devices(conn, q="front", after=None, limit=10)
+    assert (found.computer_name, found.serial_number) == ("FRONT-DESK", "5CG0123XYZ")
+
+
+def test_a_sync_is_answered_by_what_is_read_after_it(bench: Bench) -> None:
+    """A read of before, or at the same moment, does not count."""
+    made, _ = enrol(bench, "DEV1")
+    answered = []
+    for minutes in (None, -1, 0, 1):
+        read_at = None if minutes is None else bench.now + timedelta(minutes=minutes)
+        with bench.database.write() as conn:
+            conn.execute(
+                update(SQLModel.metadata.tables["device"]).values(
+                    sync_requested_at=bench.now, state_read_at=read_at
+                )
+            )
+            device = get_device(conn, made.id)
+        assert device.sync_requested_at == bench.now
+        answered.append(device.sync_answered)
+    assert answered == [False, False, False, True]

@@ -29,6 +29,8 @@ OLD, NEW, OTHER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "abc"
         (QUALITY, Facts(os_version="6.3.9600"), None),
         (QUALITY, Facts(os_version="10.0.16299.15"), "needs Windows 10 1803"),
         (QUALITY, Facts(unenrolled=True), "has left management"),
+        (QUALITY, Facts(unenrolled=True, retiring=True), "has left management"),
+        (QUALITY, Facts(retiring=True), "was asked to leave management"),
         (
             QUALITY,
             Facts(lacking=frozenset({"PauseQualityUpdatesStartTime"})),
@@ -197,3 +199,7 @@ def test_a_device_that_has_left_says_so(two: Bench) -> None:
             "UPDATE device SET unenrolled_at = '2026-11-21', os_version = '10.0.1' WHERE pk = 1"
         )
     assert (facts(two).unenrolled, facts(two).os_version) == (True, "10.0.1")
+    assert not facts(two).retiring
+    with two.database.write() as conn:
+        conn.exec_driver_sql("UPDATE device SET retire_requested_at = '2026-11-21' WHERE pk = 1")
+    assert facts(two).retiring

@@ -75,13 +75,15 @@ def test_groups_count_with_the_members_they_have_then(ward: Ward) -> None:
 
 
 def test_all_devices_may_be_asked(ward: Ward) -> None:
-    """But for those that have left, and those that another rollback of the kind is busy with."""
-    for number in (1, 2, 3):
+    """But for those that have left or are to, and those that another rollback of the kind is busy with."""
+    for number in (1, 2, 3, 4):
         ward.bench.enrol(f"PC{number}")
     ward.know("PC2", unenrolled_at=ward.bench.now)
+    ward.know("PC4", retire_requested_at=ward.bench.now)
     first = ward.ask("PC3", days=1)
     job = ward.ask(group_ids=("all-devices",))
-    assert states(ward, job) == {"PC1": "waiting", "PC2": "refused", "PC3": "refused"}
+    assert states(ward, job) == {"PC1": "waiting", "PC2": "refused", "PC3": "refused", "PC4": "refused"}
+    assert ward.outcome(job, "PC4").sentence == "The device was asked to leave management."
     assert ward.outcome(job, "PC3").sentence == (
         "Another rollback of quality updates is under way on the device."
     )

@@ -46,6 +46,7 @@ def test_each_device_counts_once_and_all_of_them_count(fleet: Fleet) -> None:
     silent = fleet.enrol(1, "test")
     fleet.tell(silent, "installable")
     fleet.enrol(1, "test", unenrolled_at=fleet.now)
+    fleet.enrol(1, "test", retire_requested_at=fleet.now)
     rollout_id = fleet.start(replace(TEST, halt=Halt(failures=9)), PILOT)
     fleet.look(HOUR)
     fleet.now += HOUR
