@@ -1,4 +1,4 @@
-"""What a device says of its Windows when asked: the build and the edition, from ./DevDetail."""
+"""What a device says of itself when asked: its Windows, its name in the network and its serial number, from ./DevDetail."""
 
 from __future__ import annotations
 
@@ -15,26 +15,30 @@ if TYPE_CHECKING:
 
 __all__ = ["WindowsIdentity", "read_identity"]
 
-_VERSION, _EDITION = (query.loc_uri for query in identity_queries())
-_ASKED: Final = frozenset({_VERSION, _EDITION})
+_VERSION, _EDITION, _COMPUTER_NAME, _SERIAL_NUMBER = (query.loc_uri for query in identity_queries())
+_ASKED: Final = frozenset({_VERSION, _EDITION, _COMPUTER_NAME, _SERIAL_NUMBER})
 # The device wanted our credentials first: it has not looked at the question, and will be asked again.
 _NO_ANSWER: Final = frozenset({None, StatusCode.INVALID_CREDENTIALS, StatusCode.MISSING_CREDENTIALS})
 
 
 @dataclass(frozen=True, slots=True)
 class WindowsIdentity:
-    """A device's Windows; None for what was not told, or not there (404)."""
+    """A device and its Windows; None for what was not told, or not there (404)."""
 
     version: str | None = None
     """Build and revision, such as `10.0.26100.4652`."""
     edition: str | None = None
     """Name of the edition, such as `Windows 11 Enterprise`."""
+    computer_name: str | None = None
+    """Name of the computer in the network, from Windows 10 2004 on."""
+    serial_number: str | None = None
+    """Serial number the manufacturer gave the device, from Windows 10 1809 on."""
     answered: bool = False
     """True if the device has looked at any of the questions: there is no need to ask again soon."""
 
 
 def read_identity(answers: Iterable[Answer]) -> WindowsIdentity:
-    """What the answers, among which there may be any others, say of the device's Windows."""
+    """What the answers, among which there may be any others, say of the device and its Windows."""
     said: dict[str, str | None] = {}
     for answer in answers:
         request, status = answer.request, answer.status
@@ -42,4 +46,10 @@ def read_identity(answers: Iterable[Answer]) -> WindowsIdentity:
             items = answer.items if is_success(status or 0) else ()
             texts = ((item.data or "").strip() for item in items)
             said[request.loc_uri] = next((text for text in texts if text), None)
-    return WindowsIdentity(said.get(_VERSION), said.get(_EDITION), answered=bool(said))
+    return WindowsIdentity(
+        version=said.get(_VERSION),
+        edition=said.get(_EDITION),
+        computer_name=said.get(_COMPUTER_NAME),
+        serial_number=said.get(_SERIAL_NUMBER),
+        answered=bool(said),
+    )

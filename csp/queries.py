@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["confirm_installed", "identity_queries", "policy_queries", "state_queries"]
 
 _UPDATE: Final = "./Vendor/MSFT/Update"
-_IDENTITY: Final = ("./DevDetail/SwV", "./DevDetail/Ext/Microsoft/OSPlatform")
+_IDENTITY: Final = (
+    "./DevDetail/SwV",
+    "./DevDetail/Ext/Microsoft/OSPlatform",
+    # Windows 10 2004 and 1809 brought these; a build before answers 404.
+    "./DevDetail/Ext/Microsoft/DNSComputerName",
+    "./DevDetail/Ext/Microsoft/SMBIOSSerialNumber",
+)
 
 
 def _listing(path: str) -> Request:
@@ -40,7 +46,7 @@ def state_queries(*, installed: bool) -> tuple[Request, ...]:
 
 
 def identity_queries() -> tuple[Request, ...]:
-    """The Gets of the build and of the edition of a device's Windows; `csp.identity` reads their answers."""
+    """The Gets of a device's build, edition, computer name and serial number; `csp.identity` reads their answers."""
     return tuple(Request("Get", uri) for uri in _IDENTITY)
 
 

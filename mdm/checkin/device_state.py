@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
 
 from csp.guid import parse_guid
 from csp.hresult import format_hresult
@@ -19,6 +19,7 @@ from csp.locuri import LocURI
 from csp.snapshot import UpdateList
 from csp.status import Outcome, outcome
 from csp.sync_version import SyncVersions, read
+from mdm.devices.departure import note_left
 from mdm.devices.timeline import Event, record_events
 from mdm.storage.statements import table_of, upsert
 from mdm.storage.tables import Device, DeviceUpdate
@@ -48,6 +49,19 @@ _rows = table_of(DeviceUpdate)
 
 _UPDATE_DEVICE: Final = update(_device).where(_device.c.pk == bindparam("b_pk"))
 """The values to set come with the execution."""
+
+_TAKE_NAME: Final = (
+    update(_device)
+    .where(
+        _device.c.pk == bindparam("b_pk"),
+        or_(
+            _device.c.name == _device.c.device_id,
+            # An enrolled device was named by itself, one that was made over the API by IT.
+            and_(_device.c.certificate_required, _device.c.name == _device.c.computer_name),
+        ),
+    )
+    .values(name=bindparam("b_name"))
+)
 
 _STATE_ORDER: Final = (
     (UpdateList.PENDING_REBOOT, "pending_reboot"),
@@ -83,6 +97,9 @@ MAX_ALERTS: Final = 50
 _TEXT: Final = 256
 """Characters kept of a free text a device sends."""
 
+_NAME: Final = 200
+"""Characters a device's name for people may have."""
+
 
 @dataclass(slots=True)
 class StateChange:
@@ -101,7 +118,7 @@ class StateChange:
 
 
 def record_opening(connection: Connection, device: Row[Any], reception: Reception, now: datetime) -> None:
-    """Keep when the device was heard, its DevInfo, who is logged on, and its alerts on the timeline."""
+    """Keep when the device was heard, its DevInfo, who is logged on, its alerts on the timeline, and that it leaves."""
     values: dict[str, Any] = {"last_checkin_at": now}
     news = [
         alert
@@ -118,11 +135,10 @@ def record_opening(connection: Connection, device: Row[Any], reception: Receptio
     for alert in reception.alerts:
         if alert.type == LOGIN_STATUS and alert.data is not None:
             values["login_status"] = alert.data[:_TEXT]
-    if reception.unenrolling:
-        values["unenrolled_at"] = now
-        events.append(Event("unenrolled", {"by": "user"}))
     connection.execute(_UPDATE_DEVICE, {**values, "b_pk": device.pk})
     record_events(connection, device.pk, events, now)
+    if reception.unenrolling:
+        note_left(connection, device, now)
 
 
 def _alert_event(alert: AlertEvent) -> Event:
@@ -409,16 +425,26 @@ def record_sync_version(
 
 
 def record_identity(connection: Connection, device_pk: int, answers: Iterable[Answer], now: datetime) -> bool:
-    """Keep the build and edition of the device's Windows, and that it was asked; returns whether it answered.
+    """Keep the device's Windows, computer name and serial number, and that it was asked; returns whether it answered.
 
-    Without an answer nothing is kept, so that it is asked again; a refusal leaves what was known before.
+    Without an answer nothing is kept, so that it is asked again; a refusal leaves what was known before. A device
+    that has no name of its own for people takes the computer's, and follows it; one that IT has named keeps its name.
     """
     said = read_identity(answers)
     if not said.answered:
         return False
     values: dict[str, Any] = {"identity_read_at": now}
-    for column, text in (("os_version", said.version), ("os_edition", said.edition)):
+    for column, text in (
+        ("os_version", said.version),
+        ("os_edition", said.edition),
+        ("computer_name", said.computer_name),
+        ("serial_number", said.serial_number),
+    ):
         if text is not None:
             values[column] = text[:_TEXT]
+    name = said.computer_name
+    if name is not None and name.isprintable() and len(name) <= _NAME:
+        # Before the column is written: what the name is compared with is the computer's former one.
+        connection.execute(_TAKE_NAME, {"b_pk": device_pk, "b_name": name})
     connection.execute(_UPDATE_DEVICE, {**values, "b_pk": device_pk})
     return True

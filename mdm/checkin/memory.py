@@ -37,6 +37,8 @@ class Memory:
         """SyncApplicationVersion, as the device said it in this session."""
         self.newest_version: str | None = None
         """MaxSyncApplicationVersion, likewise."""
+        self.unenrol_unknown = False
+        """The device has no node for the newer form of the command to leave."""
 
     @classmethod
     def load(cls, value: Mapping[str, Any]) -> Memory:
@@ -51,6 +53,7 @@ class Memory:
         memory.distrusted = value["distrusted"]
         memory.version = value["version"]
         memory.newest_version = value["newest_version"]
+        memory.unenrol_unknown = value["unenrol_unknown"]
         return memory
 
     @classmethod
@@ -73,6 +76,7 @@ class Memory:
             "distrusted": self.distrusted,
             "version": self.version,
             "newest_version": self.newest_version,
+            "unenrol_unknown": self.unenrol_unknown,
         }
 
     def note_versions(self, said: SyncVersions) -> None:

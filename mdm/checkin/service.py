@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from csp.snapshot import UpdateList, UpdateSnapshot
+from csp.unenrolment import has_no_node, is_unenrol
 from mdm.catalog.store import enqueue_needed
 from mdm.checkin.admission import (
     Admitted,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from mdm.checkin.admission import StoredSession
+    from mdm.checkin.channel import Channel
     from mdm.storage.engine import Database
     from mdm.storage.secrets import SecretBox
     from syncml.exchange import Request
@@ -104,6 +106,8 @@ class CheckIn:
     """Write RequireUpdateApproval=1 to devices that have approvals."""
     provider_id: str | None = None
     """Our name in the device's DMClient/Provider; None: the version of its sessions is left alone."""
+    channel: Channel | None = None
+    """How devices are to be reached between their sessions; None: that is left as it is."""
     max_sessions_per_address: int = 2_000
     """Devices that may be in a session at a time from one address."""
 
@@ -168,13 +172,7 @@ class CheckIn:
         stored, abandoned = admitted.session, admitted.abandoned
         if stored is None:
             self._check_sessions(exchange, device.pk)
-        if abandoned is not None:
-            exchange.warn(
-                "dm_session_abandoned",
-                device_id=device.device_id,
-                session_id=abandoned.state.session_id,
-                unanswered=len(abandoned.state.unanswered),
-            )
+        _warn_of_abandoned(exchange, device.device_id, abandoned)
         if admitted.certificate is not None and admitted.certificate == device.renewed_serial:
             settle_renewal(connection, device, now)
         if admitted.failed_before:
@@ -187,13 +185,12 @@ class CheckIn:
             exchange.warn("dm_distrusted", device_id=device.device_id)
         proof = our_proof(connection, device, reception, memory, self.secrets)
         news = _take_in(exchange, device, reception, memory, opens=stored is None)
-        if self.provider_id is not None and reception.answers:
-            versions = record_sync_version(connection, device.pk, reception.answers, self.provider_id, now)
-            memory.note_versions(versions)
+        if reception.answers:
+            self._record_own_node(exchange, device, reception, memory)
         requests: tuple[Request, ...] = ()
         mute = reception.unenrolling or memory.user_scope or memory.distrusted > MAX_DISTRUST
         if reception.turn and not mute:
-            wishes = Wishes(self.manage_policy, self.provider_id)
+            wishes = Wishes(self.manage_policy, self.provider_id, self.channel)
             requests = wishes.next_requests(connection, device, memory, now, news=news)
         message, state, sent = respond(
             reception,
@@ -226,6 +223,18 @@ class CheckIn:
                 **memory.counts,
             )
         return reply
+
+    def _record_own_node(
+        self, exchange: _Exchange, device: Any, reception: Reception, memory: Memory
+    ) -> None:
+        """Write down what the answers say of our own settings in the device's DMClient."""
+        connection, now = exchange.connection, exchange.now
+        if self.provider_id is not None:
+            versions = record_sync_version(connection, device.pk, reception.answers, self.provider_id, now)
+            memory.note_versions(versions)
+            memory.unenrol_unknown |= has_no_node(reception.answers, self.provider_id)
+        if self.channel is not None:
+            self.channel.record(connection, device, reception.answers, memory, now)
 
     def _check_sessions(self, exchange: _Exchange, device_pk: int) -> None:
         """Raise Unavailable when as many devices as may be are in a session from that address."""
@@ -270,6 +279,18 @@ class _Exchange:
 
     def warn(self, event: str, **fields: Any) -> None:
         self.notes.append(_Note(event, True, fields))
+
+
+def _warn_of_abandoned(exchange: _Exchange, device_id: str, session: StoredSession | None) -> None:
+    """Tell that a session was broken off, but for a device told to leave: to end it without a word is its answer."""
+    if session is None or all(map(is_unenrol, session.state.unanswered)):
+        return
+    exchange.warn(
+        "dm_session_abandoned",
+        device_id=device_id,
+        session_id=session.state.session_id,
+        unanswered=len(session.state.unanswered),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,11 @@ from csp.queries import confirm_installed, identity_queries, state_queries
 from csp.snapshot import UpdateList
 from csp.sync_version import queries as version_queries
 from csp.sync_version import raise_request, tells_errors
+from csp.unenrolment import unenrol
 from mdm.approvals.decision import decide
 from mdm.approvals.effective import circumstances, has_approvals, standing_of
 from mdm.checkin.withdrawals import withdrawals
+from mdm.devices.departure import note_told
 from mdm.policies.effective import desired_policies
 from mdm.policies.state import due_queries, note_sent
 from mdm.rollbacks.checkin import rollback_wishes
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from mdm.approvals.effective import Standing
+    from mdm.checkin.channel import Channel
     from mdm.checkin.memory import Memory
     from mdm.windows.policies import Overlay
     from syncml.exchange import Request
@@ -47,7 +50,7 @@ _VERSION_EVERY: Final = timedelta(hours=24)
 """A device that does not tell errors is asked at most so often whether it could: Windows is upgraded at times."""
 
 _IDENTITY_EVERY: Final = timedelta(hours=24)
-"""Build and edition of the device's Windows are asked for at most once in this time."""
+"""Build and edition of the device's Windows, its names and numbers, are asked for at most once in this time."""
 
 _INSTALLABLE: Final = int(UpdateList.INSTALLABLE)
 _APPROVED: Final = int(UpdateList.APPROVED)
@@ -74,6 +77,8 @@ class Wishes:
     """Write RequireUpdateApproval=1 to devices that have approvals."""
     provider_id: str | None
     """Our name in the device's DMClient/Provider; None: the version of its sessions is left alone."""
+    channel: Channel | None = None
+    """How devices are to be reached; None: that is left alone, too."""
 
     def next_requests(
         self, connection: Connection, device: Any, memory: Memory, now: datetime, *, news: bool
@@ -81,8 +86,13 @@ class Wishes:
         """What to say now: the queries that are still due, else the plan; never the same thing twice a session.
 
         `device` is its row as it was before this message, `news` that the message has changed something about it.
+        One that has left is told nothing, and one that is to leave that and nothing else.
         """
-        installed = device.installed_read_at is None or now - device.installed_read_at >= _INSTALLED_EVERY
+        if device.unenrolled_at is not None:
+            return ()
+        if device.retire_requested_at is not None:
+            return self._farewell(connection, device, memory, now)
+        installed = _due(device.installed_read_at, _INSTALLED_EVERY, device, now)
         if not memory.queries_done:
             queries = memory.without_attempted(
                 (
@@ -90,6 +100,7 @@ class Wishes:
                     *_identity_queries(device, now),
                     *due_queries(connection, device, now),
                     *self._version_queries(device, now),
+                    *self._channel_requests(connection, device, now),
                 )
             )
             if queries:
@@ -102,6 +113,20 @@ class Wishes:
         confirmations = tuple(confirm_installed(update_id) for update_id in memory.confirm)
         return memory.without_attempted((*wanted, *confirmations))
 
+    def _farewell(
+        self, connection: Connection, device: Any, memory: Memory, now: datetime
+    ) -> tuple[Request, ...]:
+        """The command to leave, once a session; the older one, too, where the device has no node for the newer."""
+        if self.provider_id is None:
+            return ()
+        ways = [unenrol(self.provider_id)]
+        if memory.unenrol_unknown:
+            ways.append(unenrol(self.provider_id, older=True))
+        requests = memory.without_attempted(ways)
+        if requests:
+            note_told(connection, device, now)
+        return requests
+
     def _version_queries(self, device: Any, now: datetime) -> tuple[Request, ...]:
         """What to ask a device that tells no errors, if it could (MS-MDM 3.2.5.1.3)."""
         if self.provider_id is None or tells_errors(device.sync_version):
@@ -109,6 +134,9 @@ class Wishes:
         if device.sync_version_at is not None and now - device.sync_version_at < _VERSION_EVERY:
             return ()
         return version_queries(self.provider_id)
+
+    def _channel_requests(self, connection: Connection, device: Any, now: datetime) -> tuple[Request, ...]:
+        return () if self.channel is None else self.channel.requests(connection, device, now)
 
     def _raised_version(self, memory: Memory) -> tuple[Request, ...]:
         if self.provider_id is None:
@@ -197,7 +225,12 @@ class Wishes:
 
 
 def _identity_queries(device: Any, now: datetime) -> tuple[Request, ...]:
-    """What to ask a device whose Windows is not known, or may have been upgraded since."""
-    if device.identity_read_at is not None and now - device.identity_read_at < _IDENTITY_EVERY:
-        return ()
-    return identity_queries()
+    """What to ask a device that is not known, or whose Windows or name may have changed since."""
+    return identity_queries() if _due(device.identity_read_at, _IDENTITY_EVERY, device, now) else ()
+
+
+def _due(read_at: datetime | None, every: timedelta, device: Any, now: datetime) -> bool:
+    """Whether to ask for what is asked once in a while: its time is over, or somebody has wanted a sync since."""
+    if read_at is None or now - read_at >= every:
+        return True
+    return device.sync_requested_at is not None and device.sync_requested_at > read_at

@@ -1,4 +1,4 @@
-"""`csp-bridge enrol token|user …`: who may enrol a device, and with what."""
+"""`csp-bridge enrol token|user|schedule …`: who may enrol a device, with what, and what it is told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mdm.audit import Origin
 from mdm.clock import utc_now
+from mdm.commands import enrol_schedule
 from mdm.commands.base import (
     EXIT_FAILED,
     CommandError,
@@ -54,11 +55,12 @@ _MAX_NAME: Final = 200
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `enrol` with its two kinds and their verbs."""
+    """Add `enrol` with its kinds and their verbs."""
     parser = subparsers.add_parser("enrol", help="say who may enrol devices")
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     _add_tokens(kinds.add_parser("token", help="one-time passwords"))
     _add_users(kinds.add_parser("user", help="people with a password"))
+    enrol_schedule.add_kind(kinds)
 
 
 def _add_tokens(parser: argparse.ArgumentParser) -> None:

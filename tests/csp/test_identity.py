@@ -1,4 +1,4 @@
-"""Build and edition, as a device's answers tell them."""
+"""Build, edition, computer name and serial number, as a device's answers tell them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from csp.queries import identity_queries
 from syncml.exchange import Answer, Request
 from syncml.messages import Item
 
-VERSION, EDITION = identity_queries()
+VERSION, EDITION, COMPUTER_NAME, SERIAL_NUMBER = identity_queries()
 
 
 def said(request: Request, *texts: str | None) -> Answer:
@@ -27,6 +27,14 @@ def said(request: Request, *texts: str | None) -> Answer:
         (
             (said(EDITION, None, " ", " Windows 10 Pro "),),
             WindowsIdentity(None, "Windows 10 Pro", answered=True),
+        ),
+        (
+            (said(COMPUTER_NAME, "FRONT-DESK"), said(SERIAL_NUMBER, " 5CG0123XYZ ")),
+            WindowsIdentity(computer_name="FRONT-DESK", serial_number="5CG0123XYZ", answered=True),
+        ),
+        (
+            (said(VERSION, "10.0.17134.1"), Answer(COMPUTER_NAME, 404), Answer(SERIAL_NUMBER, 404)),
+            WindowsIdentity("10.0.17134.1", answered=True),
         ),
         ((said(VERSION),), WindowsIdentity(answered=True)),
         ((Answer(VERSION, 404), Answer(EDITION, 405)), WindowsIdentity(answered=True)),

@@ -34,12 +34,14 @@ def test_installed_updates_are_asked_last() -> None:
     ]
 
 
-def test_the_build_and_the_edition_are_asked_for() -> None:
-    """Two leaves of ./DevDetail, each an address of its tree that can be read."""
+def test_what_a_device_is_is_asked_for() -> None:
+    """Four leaves of ./DevDetail, each an address of its tree that can be read."""
     queries = identity_queries()
     assert queries == (
         Request("Get", "./DevDetail/SwV"),
         Request("Get", "./DevDetail/Ext/Microsoft/OSPlatform"),
+        Request("Get", "./DevDetail/Ext/Microsoft/DNSComputerName"),
+        Request("Get", "./DevDetail/Ext/Microsoft/SMBIOSSerialNumber"),
     )
     readable = {node.path for node in DEVDETAIL_TREE if Access.GET in node.access}
     assert {query.loc_uri for query in queries} <= readable

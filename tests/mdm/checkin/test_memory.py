@@ -17,7 +17,7 @@ ADD = Request("Add", "./Vendor/MSFT/Update/ApprovedUpdates/x")
 def full() -> Memory:
     """A memory of which nothing is as at the start."""
     memory = Memory()
-    memory.queries_done = memory.user_scope = memory.proved = True
+    memory.queries_done = memory.user_scope = memory.proved = memory.unenrol_unknown = True
     memory.distrusted = 2
     memory.confirm.append("a")
     memory.sent((GET, ADD))

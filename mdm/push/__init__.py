@@ -1,0 +1,1 @@
+"""Waking devices between their own sessions: wishes for a sync, and notifications through Windows' service."""
