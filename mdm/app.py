@@ -14,16 +14,22 @@ from starlette.middleware import Middleware
 
 from mdm.ca.authority import Authority
 from mdm.catalog.worker import SyncWorker
+from mdm.checkin.channel import Channel
 from mdm.checkin.endpoint import omadm_route
 from mdm.checkin.service import CheckIn
 from mdm.clock import utc_now
 from mdm.devices.worker import MembershipWorker
 from mdm.enrolment.endpoint import enrolment_routes
+from mdm.enrolment.faults import Spelling
+from mdm.enrolment.poll_schedule import PollSchedule
 from mdm.enrolment.provisioning import RENEW_DAYS
 from mdm.enrolment.service import EnrolmentService
+from mdm.enrolment.sign_in_routes import configured_sign_in, sign_in_routes
 from mdm.health import health_routes
+from mdm.push.worker import configured_push
 from mdm.rest.middleware import RequestId, RequestLog, SecurityHeaders
 from mdm.rest.operations import Services, operation_routes
+from mdm.rest.pki import pki_routes
 from mdm.rest.problems import EXCEPTION_HANDLERS, problem_routes
 from mdm.rest.table import OPERATIONS
 from mdm.rollouts.worker import RolloutWorker
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
+    from mdm.background import Worker
     from mdm.settings import Settings
     from mdm.storage.engine import Database
     from mdm.storage.secrets import SecretBox
@@ -59,7 +66,11 @@ def build_app(
     """
     rules = RuleWorker(database, clock)
     syncs = SyncWorker(database, settings, clock, after_sync=rules.after_sync)
-    workers = (syncs, MembershipWorker(database), rules, RolloutWorker(database, clock)) if background else ()
+    pushes = configured_push(settings, database, clock)
+    workers: tuple[Worker, ...] = ()
+    if background:
+        workers = (syncs, MembershipWorker(database), rules, RolloutWorker(database, clock))
+        workers += () if pushes is None else (pushes,)
     services = Services(
         settings=settings,
         database=database,
@@ -67,6 +78,7 @@ def build_app(
         clock=clock,
         wake_sync=syncs.wake,
         wake_rules=rules.wake,
+        wake_push=None if pushes is None else pushes.wake,
     )
 
     @asynccontextmanager
@@ -80,6 +92,7 @@ def build_app(
             for worker in reversed(workers):
                 await anyio.to_thread.run_sync(worker.stop)
 
+    poll = PollSchedule.parse(settings.poll_schedule)
     checkin = CheckIn(
         database=database,
         secrets=box,
@@ -87,6 +100,7 @@ def build_app(
         server_uri=None if settings.public_url is None else f"{settings.public_url}/omadm",
         manage_policy=settings.manage_require_update_approval,
         provider_id=settings.provider_id,
+        channel=Channel(settings.provider_id, poll, settings.wns_pfn),
         max_sessions_per_address=settings.max_sessions_per_address,
     )
     lifetime = timedelta(days=settings.certificate_days)
@@ -97,12 +111,19 @@ def build_app(
         provider_id=settings.provider_id,
         certificate_lifetime=lifetime,
         renewal=timedelta(days=RENEW_DAYS),
+        poll=poll,
+        spelling=Spelling(settings.enrolment_faults),
+        web_sign_in=settings.enrolment_sign_in == "web",
     )
     app = Starlette(
         routes=[
             omadm_route(checkin, clock=clock),
             *enrolment_routes(enrolment, public_url=settings.public_url, clock=clock),
+            *sign_in_routes(
+                configured_sign_in(settings, database, box), public_url=settings.public_url, clock=clock
+            ),
             *operation_routes(OPERATIONS, services),
+            *pki_routes(database, box, clock=clock),
             *health_routes(database, upstream_configured=settings.upstream_url is not None),
             *problem_routes(),
         ],

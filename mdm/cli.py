@@ -33,9 +33,13 @@ _COMMANDS: Final[Mapping[str, _Command]] = {
     "serve": _Command("mdm.commands.serve", "run the service"),
     "token": _Command("mdm.commands.token", "make, list and revoke API tokens"),
     "enrol": _Command("mdm.commands.enrol", "say who may enrol devices"),
+    "enroll-check": _Command(
+        "mdm.commands.enroll_check", "say whether DNS, TLS and the endpoints are as Windows needs them"
+    ),
     "audit": _Command("mdm.commands.audit", "verify or export the audit trail"),
     "eulas": _Command("mdm.commands.eulas", "export the licence ledger"),
     "explain": _Command("mdm.commands.explain", "say why an update is not installed on a device"),
+    "devices": _Command("mdm.commands.devices", "list, show, retire and delete devices"),
     "db": _Command("mdm.commands.db", "upgrade or check the database's schema"),
     "sync": _Command("mdm.commands.sync", "read the upstreams' catalogues now"),
     "upstreams": _Command("mdm.commands.upstreams", "list, add, change and remove upstreams"),

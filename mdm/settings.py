@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -18,9 +19,12 @@ from sqlalchemy.engine import URL
 
 from csp.errors import InvalidLocURI
 from csp.locuri import LocURI
+from mdm.enrolment.poll_schedule import PollSchedule
 from mdm.storage.urls import parse_database_url
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydantic_core import ErrorDetails
 
 __all__ = ["Settings", "SettingsError", "load_settings"]
@@ -29,6 +33,10 @@ _PREFIX: Final = "BRIDGE_"
 _SECRETS_DIR: Final = "BRIDGE_SECRETS_DIR"
 _MAX_NODE_NAME: Final = 64
 _MAX_LINE: Final = 200
+_PFN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,100}_[A-Za-z0-9]{13}")
+_PACKAGE_SID: Final = re.compile(r"ms-app://s-1-15-2(-[0-9]{1,10}){1,15}")
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_WNS: Final = ("wns_pfn", "wns_package_sid", "wns_secret")
 
 
 class SettingsError(ValueError):
@@ -97,6 +105,30 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _poll_schedule(text: str) -> str:
+    return str(PollSchedule.parse(text))
+
+
+def _package_family_name(text: str) -> str:
+    if _PFN.fullmatch(text) is None:
+        raise ValueError("must be a package family name such as Contoso.Bridge_8wekyb3d8bbwe")
+    return text
+
+
+def _issuer(text: str) -> str:
+    url = _http_url(text)
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise ValueError("must be a URL that starts with https://")
+    return url
+
+
+def _package_sid(text: str) -> str:
+    if _PACKAGE_SID.fullmatch(text) is None:
+        raise ValueError("must be a package SID, which begins with ms-app://s-1-15-2-")
+    return text
+
+
 WebUrl = Annotated[str, AfterValidator(_http_url)]
 
 
@@ -157,6 +189,26 @@ class Settings(BaseSettings):
     """Name under which devices are enrolled with this service: their `DMClient/Provider` node, the PROVIDER-ID."""
     certificate_days: int = Field(default=365, ge=1, le=3650)
     """Days that a device's certificate is valid; Windows renews it from 42 days before its end on."""
+    poll_schedule: Annotated[str, AfterValidator(_poll_schedule)] = str(PollSchedule())
+    """When enrolled devices come by themselves: count x minutes once or twice, then minutes for ever."""
+    wns_pfn: Annotated[str, AfterValidator(_package_family_name)] | None = None
+    """Package family name to send push notifications with; needs the next two, and without them nothing is pushed."""
+    wns_package_sid: Annotated[str, AfterValidator(_package_sid)] | None = None
+    """Package SID that the Windows notification service knows that package by."""
+    wns_secret: SecretStr | None = Field(default=None, min_length=1)
+    """Secret that the Windows notification service gave out for that package."""
+    enrolment_sign_in: Literal["password", "web"] = "password"
+    """How people prove who they are: `password` asked for by Windows, or `web` for the sign-in page."""
+    oidc_issuer: Annotated[str, AfterValidator(_issuer)] | None = None
+    """OpenID provider where people sign in, instead of at the sign-in page's own form; needs `web` and a client id."""
+    oidc_client_id: Annotated[str, AfterValidator(_one_line)] | None = None
+    """Client id of this service at the OpenID provider."""
+    oidc_client_secret: SecretStr | None = Field(default=None, min_length=1)
+    """Secret of that client, unless the provider takes it as a public one."""
+    oidc_username_claim: Annotated[str, AfterValidator(_one_line)] = "preferred_username"
+    """Claim of the ID token that names the user of an enrolled device."""
+    enrolment_faults: Literal["standard", "printed"] = "standard"
+    """How enrolment faults are spelt: as SOAP 1.2 has it, or in lower case as the samples of MS-MDE2 are printed."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """`json` lines, `console` for people, or `auto`: console on a terminal, JSON otherwise."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -181,10 +233,34 @@ def load_settings(**overrides: Any) -> Settings:
     if secrets_dir is not None and not Path(secrets_dir).is_dir():
         raise SettingsError((f"{_SECRETS_DIR} must name a directory",))
     try:
-        return Settings(_secrets_dir=secrets_dir, **given)
+        settings = Settings(_secrets_dir=secrets_dir, **given)
     except ValidationError as error:
         # Not chained: pydantic's own text repeats the values.
         raise SettingsError(tuple(_problem(detail) for detail in error.errors())) from None
+    problems = tuple(_incomplete(settings))
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _incomplete(settings: Settings) -> Iterator[str]:
+    """What is missing beside settings that are of no use alone."""
+    missing = [name for name in _WNS if getattr(settings, name) is None]
+    if missing != list(_WNS):
+        for name in missing:
+            yield f"{_PREFIX}{name.upper()} is missing: push notifications need {_names(_WNS)}"
+    if settings.oidc_issuer is not None:
+        if settings.oidc_client_id is None:
+            yield "BRIDGE_OIDC_CLIENT_ID is missing: BRIDGE_OIDC_ISSUER needs it"
+        if settings.enrolment_sign_in != "web":
+            yield "BRIDGE_ENROLMENT_SIGN_IN must be web: BRIDGE_OIDC_ISSUER needs the sign-in page"
+    elif settings.oidc_client_id is not None or settings.oidc_client_secret is not None:
+        yield "BRIDGE_OIDC_ISSUER is missing: without it there is nobody to be a client of"
+
+
+def _names(fields: tuple[str, ...]) -> str:
+    *others, last = (_PREFIX + name.upper() for name in fields)
+    return f"{', '.join(others)} and {last}"
 
 
 def _problem(detail: ErrorDetails) -> str:
@@ -201,7 +277,7 @@ def _problem(detail: ErrorDetails) -> str:
             words = "must be true or false"
         case "literal_error":
             words = f"must be one of {context['expected']}"
-        case "string_too_short":
+        case "string_too_short" | "too_short":
             words = "must not be empty"
         case "extra_forbidden":
             words = "is not a setting"

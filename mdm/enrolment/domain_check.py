@@ -5,6 +5,7 @@ What is looked at, in this order, each a `Finding`:
     EnterpriseEnrollment.<domain>   resolves, is reachable, speaks TLS 1.2, with a certificate a PC believes
     GET and POST Discovery.svc      the answer Windows needs, down to its length and the URLs in it
     the host of those URLs          the same as above, where it is another one
+    the page to sign in             where there is one: it is shown, or leads to the OpenID provider
     POST Policy.svc                 without credentials: the documented fault, and no page of a proxy
     POST /omadm                     answers SyncML, and the TLS before it asks for a client certificate
     port 80                         where it leads, because Windows tries it when port 443 fails
@@ -14,12 +15,10 @@ It sends no credentials, changes nothing, and ends: each step has a time limit, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from xml.sax.saxutils import escape
 
 from mdm.enrolment.discovery import DISCOVER
@@ -35,8 +34,8 @@ from mdm.enrolment.envelope import (
     text,
 )
 from mdm.enrolment.policy import GET_POLICIES
-from mdm.enrolment.probe import Deadline, Endpoint, Unanswered, exchange, flight, resolve, verdict
-from mdm.enrolment.server_certificate import Reading, read_chain
+from mdm.enrolment.probe import Endpoint, Unanswered, exchange, flight
+from mdm.enrolment.server_check import Finding, Level, Target, check_server
 from mdm.enrolment.service import DISCOVERY_PATH, ENROLMENT_PATH
 from syncml.errors import RemoteProtocolError
 from syncml.messages import Alert, Location, Message, SyncHdr
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 
     from mdm.enrolment.probe import Response
 
-__all__ = ["Finding", "Level", "Target", "check_domain"]
+__all__ = ["check_domain"]
 
 _SOAP_TYPE: Final = "application/soap+xml"
 _SYNCML_TYPE: Final = "application/vnd.syncml.dm+xml"
@@ -60,8 +59,9 @@ _NAME: Final = "csp-bridge-enroll-check"
 _CLOCK_WARNING: Final = timedelta(minutes=5)
 _CLOCK_FAILURE: Final = timedelta(hours=1)
 """Certificates are issued as valid from an hour ago on."""
-_DAYS: Final = 14
-"""Left of a certificate's time: one that renews itself has done so by then."""
+_APPRU: Final = "ms-app://windows.immersivecontrolpanel"
+"""Where Settings wants to be sent back to."""
+_REDIRECTS: Final = frozenset({302, 303})
 _HTTP_OK: Final = 200
 _HTTP_SERVER_ERROR: Final = 500
 _CHUNKED_REMEDY: Final = (
@@ -71,210 +71,16 @@ _CHUNKED_REMEDY: Final = (
 _PROXY_REMEDY: Final = "Look whether the bridge runs and whether the proxy passes /EnrollmentServer/ and /omadm to it (docs/tls.md)."
 
 
-class Level(StrEnum):
-    """How a finding turned out."""
-
-    OK = "ok"
-    WARNING = "warning"
-    """It may work, or works for now."""
-    FAILED = "failed"
-    """Enrolment cannot work so."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    step: str
-    """A word for programs: `dns`, `tls`, `discover`, ..."""
-    level: Level
-    looked_at: str
-    why: str
-    """One sentence."""
-    remedy: str | None = None
-    """One sentence; None where there is nothing to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is to be checked, and how."""
-
-    domain: str
-    """What stands behind the @ of the users' addresses."""
-    address: tuple[str, int] | None = None
-    """Where every host is taken to be, before DNS knows; None asks DNS."""
-    trust: str | None = None
-    """PEM text of authorities that count in place of this machine's."""
-    seconds: float = 10
-    """For each step."""
-    http: tuple[str, int] | None = None
-    """Where plain HTTP is tried, if not at port 80 of the host."""
-
-    @property
-    def host(self) -> str:
-        """The name that Windows makes of the domain."""
-        return f"enterpriseenrollment.{self.domain}"
-
-    def deadline(self) -> Deadline:
-        """That of the next step."""
-        return Deadline(self.seconds)
-
-
 def check_domain(target: Target, clock: Callable[[], datetime]) -> Iterator[Finding]:
     """Look at everything, one finding after the other; `clock` gives this machine's time."""
     endpoint = Endpoint(target.host)
-    found = yield from _server(target, endpoint, clock)
+    found = yield from check_server(target, endpoint, clock)
     if found is not None:
         yield from _present(target, found, clock)
         urls = yield from _discover(target, found)
         if urls is not None:
-            yield from _services(target, found, urls, clock)
+            yield from _services(target, found, *urls, clock)
     yield from _plain(target, found)
-
-
-# --- a host: its name, its port, its certificate --------------------------------------------------------
-
-
-def _server(
-    target: Target, endpoint: Endpoint, clock: Callable[[], datetime]
-) -> Generator[Finding, None, Endpoint | None]:
-    """Return the host with its addresses; None if nothing answers there."""
-    place, port = (endpoint.host, endpoint.port) if target.address is None else target.address
-    try:
-        name, addresses = resolve(place, target.deadline())
-    except Unanswered as problem:
-        yield Finding(
-            "dns",
-            Level.FAILED,
-            place,
-            f"The name does not resolve: {problem}.",
-            f"Make a CNAME record {endpoint.host} that names the server, in the DNS that the PCs ask; until then "
-            "--address HOST:PORT checks the rest.",
-        )
-        return None
-    if target.address is not None:
-        why = f"DNS is not asked: it is taken to be at {place}:{port}."
-    else:
-        alias = "" if name.lower() == endpoint.host.lower() else f"{name}, "
-        why = f"It resolves to {alias}{', '.join(addresses[:4])}."
-    yield Finding("dns", Level.OK, endpoint.host, why)
-    found = replace(endpoint, addresses=tuple((each, port) for each in addresses))
-    return (yield from _tls(target, found, clock))
-
-
-def _tls(
-    target: Target, endpoint: Endpoint, clock: Callable[[], datetime]
-) -> Generator[Finding, None, Endpoint | None]:
-    where = str(endpoint)
-    try:
-        seen = flight(endpoint, target.deadline())
-        why, roots = verdict(endpoint, target.trust, target.deadline())
-    except Unanswered as problem:
-        yield Finding(
-            "tls",
-            Level.FAILED,
-            where,
-            f"No TLS 1.2 connection comes about: {problem}.",
-            "Open TCP port 443 to the server in each firewall, and let it speak TLS 1.2: Windows 10 knows no newer one.",
-        )
-        return None
-    yield Finding("tls", Level.OK, where, "TLS 1.2 is spoken there.")
-    try:
-        reading = read_chain(seen.chain, roots, endpoint.host)
-    except ValueError:
-        yield Finding(
-            "certificate",
-            Level.FAILED,
-            where,
-            "The server's certificate cannot be read.",
-            "Give the server a certificate of an authority that the PCs trust (docs/tls.md).",
-        )
-        return endpoint
-    yield _name_finding(reading, endpoint)
-    yield _time_finding(reading, where, clock())
-    yield _trust_finding(reading, why, where, own=target.trust is not None)
-    yield _chain_finding(reading, why, where)
-    return endpoint
-
-
-def _name_finding(reading: Reading, endpoint: Endpoint) -> Finding:
-    if reading.names_host:
-        return Finding(
-            "certificate_name", Level.OK, str(endpoint), f"The certificate is valid for {endpoint.host}."
-        )
-    names = ", ".join(reading.names[:4]) or "no name at all"
-    return Finding(
-        "certificate_name",
-        Level.FAILED,
-        str(endpoint),
-        f"The certificate is for {names}, and not for {endpoint.host}.",
-        f"Get a certificate that lists {endpoint.host} among its names (subject alternative names).",
-    )
-
-
-def _time_finding(reading: Reading, where: str, now: datetime) -> Finding:
-    left = reading.not_after - now
-    if reading.not_before > now:
-        level, why = (
-            Level.FAILED,
-            f"The certificate is valid only from {reading.not_before:%Y-%m-%d %H:%M} UTC on.",
-        )
-    elif left < timedelta(0):
-        level, why = Level.FAILED, f"The certificate expired on {reading.not_after:%Y-%m-%d}."
-    elif left < timedelta(days=_DAYS):
-        level, why = (
-            Level.WARNING,
-            f"The certificate ends in {left.days} days, on {reading.not_after:%Y-%m-%d}.",
-        )
-    else:
-        return Finding("certificate_time", Level.OK, where, f"The certificate has {left.days} days left.")
-    remedy = "Renew the server's certificate, and see that the server has taken it up (SIGHUP, docs/tls.md)."
-    return Finding("certificate_time", level, where, why, remedy)
-
-
-def _trust_finding(reading: Reading, why: str | None, where: str, *, own: bool) -> Finding:
-    who = "the authorities of --trust" if own else "this machine"
-    if why is None:
-        return Finding("certificate_trust", Level.OK, where, f"The certificate is trusted by {who}.")
-    if reading.self_signed:
-        reason = "It is signed by itself"
-    elif not reading.sends_issuer:
-        reason = f"{reading.last_issuer} is unknown here, or an intermediate between is missing"
-    else:
-        reason = f"{reading.last_issuer} is unknown here"
-    return Finding(
-        "certificate_trust",
-        Level.FAILED,
-        where,
-        f"The certificate is not trusted by {who}: {reason} ({why}).",
-        "Take a certificate of a public authority, or bring your own root to each PC before it enrols, into Trusted "
-        "Root Certification Authorities of the computer, and name it here with --trust.",
-    )
-
-
-def _chain_finding(reading: Reading, why: str | None, where: str) -> Finding:
-    if reading.complete:
-        return Finding(
-            "certificate_chain",
-            Level.OK,
-            where,
-            "The server sends every certificate that a PC may lack.",
-        )
-    if why is not None and reading.sends_issuer:
-        return Finding(
-            "certificate_chain",
-            Level.WARNING,
-            where,
-            "Whether the chain is complete cannot be said, because its root is not known here.",
-            "Name the root with --trust.",
-        )
-    return Finding(
-        "certificate_chain",
-        Level.FAILED if why is not None else Level.WARNING,
-        where,
-        f"The server does not send the certificate of {reading.last_issuer}, which no PC needs to have.",
-        "Let the certificate's file hold the server's certificate and then its intermediates (fullchain.pem).",
-    )
 
 
 # --- discovery ------------------------------------------------------------------------------------------
@@ -322,8 +128,11 @@ def _clock_finding(said: str, now: datetime) -> Finding:
     )
 
 
-def _discover(target: Target, endpoint: Endpoint) -> Generator[Finding, None, str | None]:
-    """Return the URL below which the services are, as the answer has it; None if there is no use in going on."""
+def _discover(target: Target, endpoint: Endpoint) -> Generator[Finding, None, tuple[str, str | None] | None]:
+    """Return the URL below which the services are, and that of the page to sign in if there is one.
+
+    None if there is no use in going on.
+    """
     where = f"POST {DISCOVERY_PATH}"
     body = (
         f'<Discover xmlns="{DISCOVERY}"><request><EmailAddress>{_NAME}@{escape(target.domain)}</EmailAddress>'
@@ -447,8 +256,8 @@ def _policy_finding(result: dict[str, Any], where: str) -> Finding:
     return Finding("auth_policy", Level.OK, where, f"Devices authenticate by {policy} ({means}).")
 
 
-def _urls(result: dict[str, Any]) -> Generator[Finding, None, str | None]:
-    """The URL below which the services are."""
+def _urls(result: dict[str, Any]) -> Generator[Finding, None, tuple[str, str | None] | None]:
+    """The URL below which the services are, and that of the page to sign in."""
     names = ("EnrollmentPolicyServiceUrl", "EnrollmentServiceUrl", "AuthenticationServiceUrl")
     urls = {name: url for name in names if (url := text(result, f"d:{name}")) is not None}
     remedy = "Set BRIDGE_PUBLIC_URL to the https URL under which devices reach the bridge."
@@ -463,36 +272,59 @@ def _urls(result: dict[str, Any]) -> Generator[Finding, None, str | None]:
         why = f"It is no https URL: {urls[clear[0]][:200]}."
         yield Finding("urls", Level.FAILED, clear[0], why, remedy)
         return None
-    policy = urls.get("EnrollmentPolicyServiceUrl")
-    if policy is not None and _https(policy) != _https(service):
-        yield Finding(
-            "urls",
-            Level.FAILED,
-            "EnrollmentPolicyServiceUrl",
-            "It is on another host than EnrollmentServiceUrl, which Windows does not take.",
-            remedy,
-        )
+    strays = [name for name, url in urls.items() if _https(url) != _https(service)]
+    if strays:
+        why = "It is on another host than EnrollmentServiceUrl, and Windows takes the policies from that host only."
+        yield Finding("urls", Level.FAILED, strays[0], why, remedy)
         return None
     yield Finding("urls", Level.OK, ", ".join(urls), f"They are https URLs, the services at {service}.")
-    return service.removesuffix(ENROLMENT_PATH)
+    return service.removesuffix(ENROLMENT_PATH), urls.get("AuthenticationServiceUrl")
 
 
 # --- the services behind the URLs -----------------------------------------------------------------------
 
 
 def _services(
-    target: Target, discovery: Endpoint, base_url: str, clock: Callable[[], datetime]
+    target: Target,
+    discovery: Endpoint,
+    base_url: str,
+    sign_in_url: str | None,
+    clock: Callable[[], datetime],
 ) -> Iterator[Finding]:
-    """The policy service and the device endpoint, at the host that the discovery service names."""
+    """The page to sign in, the policy service and the device endpoint, at the host that the discovery service names."""
     host, port = _https(base_url) or (target.host, 443)
     endpoint: Endpoint | None = discovery
     if (host, port) != (discovery.host, discovery.port):
-        endpoint = yield from _server(target, Endpoint(host, port), clock)
+        endpoint = yield from check_server(target, Endpoint(host, port), clock)
     if endpoint is not None:
         prefix = urlsplit(base_url).path
+        if sign_in_url is not None:
+            yield _sign_in(target, endpoint, urlsplit(sign_in_url).path)
         yield from _policies(target, endpoint, f"{prefix}/EnrollmentServer/Policy.svc")
         yield from _omadm(target, endpoint, f"{prefix}/omadm")
         yield from _client_certificate(target, endpoint)
+
+
+def _sign_in(target: Target, endpoint: Endpoint, path: str) -> Finding:
+    """The page that Windows shows to the user; with an OpenID provider it leads there."""
+    where = f"GET {path}"
+    query = f"?appru={quote(_APPRU, safe='')}&login_hint="
+    try:
+        answer = exchange(endpoint, "GET", path + query, target.deadline())
+    except Unanswered as problem:
+        return Finding("sign_in", Level.FAILED, where, f"No answer: {problem}.", _PROXY_REMEDY)
+    provider = _https(answer.headers.get("location", ""))
+    if answer.status in _REDIRECTS and provider is not None:
+        return Finding("sign_in", Level.OK, where, f"It leads people to {provider[0]} to sign in.")
+    if answer.status == _HTTP_OK and answer.media_type == "text/html":
+        return Finding("sign_in", Level.OK, where, "It shows the page to sign in.")
+    return Finding(
+        "sign_in",
+        Level.FAILED,
+        where,
+        f"It is answered with {answer.status} and no page to sign in.",
+        "Look at the bridge's log: it says so when the OpenID provider (BRIDGE_OIDC_ISSUER) cannot be reached.",
+    )
 
 
 def _policies(target: Target, endpoint: Endpoint, path: str) -> Iterator[Finding]:

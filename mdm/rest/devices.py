@@ -6,18 +6,20 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from sqlalchemy import and_
 
 from csp.errors import InvalidGuid
 from csp.guid import parse_guid
 from mdm.access.scopes import Scope
 from mdm.devices.channel import device_channel
+from mdm.devices.departure import forget
 from mdm.devices.groups import get_group
+from mdm.devices.management import Management, departure_text, in_state
 from mdm.devices.registry import (
     AuthScheme,
     DeviceView,
     ServerAuthScheme,
     create_device,
-    delete_device,
     device_pk,
     get_device,
     list_devices,
@@ -64,9 +66,11 @@ class DevicesQuery(PageQuery):
 
     group: ObjectId | None = None
     q: SearchText | None = None
-    """Looked for in name and device_id."""
+    """Looked for in name, device_id, computer name and serial number."""
     flag: Literal["approvals_not_enforced"] | None = None
     """Devices that approvals hold for, but that install without asking for one."""
+    state: Management | None = None
+    """Devices that are enrolled, on their way out, or gone."""
 
 
 class DeviceUpdatesQuery(PageQuery):
@@ -98,7 +102,12 @@ def _list(call: Call[DevicesQuery, NoBody]) -> Reply:
         get_group(call.conn, query.group)
     position = call.position(query, int)
     after = None if position.after is None else position.after[0]
-    condition = None if query.flag is None else approvals_not_enforced(call.now)
+    conditions = []
+    if query.flag is not None:
+        conditions.append(approvals_not_enforced(call.now))
+    if query.state is not None:
+        conditions.append(in_state(query.state))
+    condition = and_(*conditions) if conditions else None
     rows = list_devices(
         call.conn, group=query.group, q=query.q, condition=condition, after=after, limit=position.fetch
     )
@@ -110,9 +119,12 @@ def _get(call: Call[NoQuery, NoBody]) -> Reply:
 
 
 def _whole(call: Call[Any, Any], device: DeviceView) -> dict[str, Any]:
-    """A device with the channel its updates are managed through."""
+    """A device with how far it is on its way out, and the channel its updates are managed through."""
     pk = device_pk(call.conn, device.id)
-    return asdict(device) | {"update_channel": device_channel(call.conn, pk, call.now)}
+    return asdict(device) | {
+        "departure": departure_text(device, call.now),
+        "update_channel": device_channel(call.conn, pk, call.now),
+    }
 
 
 def _set_tags(call: Call[NoQuery, NewTags]) -> Reply:
@@ -122,11 +134,8 @@ def _set_tags(call: Call[NoQuery, NewTags]) -> Reply:
 
 
 def _delete(call: Call[NoQuery, NoBody]) -> Reply:
-    held = delete_device(call.conn, call.origin, call.path_params["device"], now=call.now)
-    if held == 0:
-        return Reply(status=204)
-    detail = "The device keeps the approvals it holds; the Update CSP documents no way to take them back."
-    return Reply({"residual": {"approvals": held, "detail": detail}})
+    residue = forget(call.conn, call.origin, call.path_params["device"], now=call.now)
+    return Reply(status=204) if residue is None else Reply({"residual": residue})
 
 
 def _list_updates(call: Call[DeviceUpdatesQuery, NoBody]) -> Reply:
@@ -193,7 +202,7 @@ OPERATIONS = (
         query=NoQuery,
         body=NoBody,
         status=200,
-        summary="Forget a device",
+        summary="Forget a device; to have it leave management first, retire it",
     ),
     Operation(
         method="PUT",

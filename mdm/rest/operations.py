@@ -66,6 +66,8 @@ class Services:
     """Tell the catalogue worker that there is a run to do."""
     wake_rules: Callable[[], None]
     """Tell the worker of rules the same."""
+    wake_push: Callable[[], None] | None = None
+    """Tell the worker of push notifications the same; None where none are set up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,12 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     "device_exists": Problem(
         409, "Device exists", "A device with this `device_id` is enrolled already; `existing` names it."
     ),
+    "device_left": Problem(
+        409, "Device has left", "The device has left management; only another enrolment brings it back."
+    ),
+    "not_retiring": Problem(
+        409, "Device is not retiring", "Nobody has asked the device to leave, so there is nothing to cancel."
+    ),
     "group_exists": Problem(
         409, "Group exists", "A group with this name exists already; `existing` names it."
     ),

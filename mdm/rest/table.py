@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 from mdm.rest import (
     approvals,
     audit,
+    authorities,
     catalog,
+    departure,
     devices,
     enrolment,
+    enrolment_terms,
     eulas,
     groups,
     policies,
+    push,
     queries,
     reports,
     rollbacks,
@@ -30,7 +34,11 @@ __all__ = ["OPERATIONS"]
 
 OPERATIONS: Final[tuple[Operation[Any, Any], ...]] = (
     *devices.OPERATIONS,
+    *departure.OPERATIONS,
+    *push.OPERATIONS,
+    *enrolment_terms.OPERATIONS,
     *enrolment.OPERATIONS,
+    *authorities.OPERATIONS,
     *groups.OPERATIONS,
     *catalog.OPERATIONS,
     *sync.OPERATIONS,

@@ -46,6 +46,7 @@ def test_every_setting_has_a_default() -> None:
         ("BRIDGE_PROVIDER_ID", "ü" * 64, "provider_id", "ü" * 64),
         ("BRIDGE_ORGANIZATION", "Jörg & Söhne", "organization", "Jörg & Söhne"),
         ("BRIDGE_ORGANIZATION", "", "organization", None),
+        ("BRIDGE_POLL_SCHEDULE", "3x5,720", "poll_schedule", "3x5, 720"),
         ("BRIDGE_LOG_FORMAT", "json", "log_format", "json"),
         ("BRIDGE_LOG_LEVEL", "debug", "log_level", "debug"),
         ("BRIDGE_DATABASE_POOL_SIZE", "3", "database_pool_size", 3),
@@ -100,6 +101,7 @@ def test_a_missing_secrets_directory_is_a_problem(monkeypatch: pytest.MonkeyPatc
         ("host", " ", None),
         ("sync_interval_minutes", "59", "must be at least 60"),
         ("eula_accept_by_token", "perhaps", "must be true or false"),
+        ("enrolment_faults", "loud", "must be one of 'standard' or 'printed'"),
         ("log_format", "xml", "must be one of 'auto', 'json' or 'console'"),
         ("database_pool_size", "0", "must be at least 1"),
         ("upstream_url", "wsus.example", "must be a URL that starts with http:// or https://"),
@@ -126,6 +128,24 @@ def test_a_missing_secrets_directory_is_a_problem(monkeypatch: pytest.MonkeyPatc
             for name in ("", "a/b", "..", "*", "a\tb", "a\x7f", " a", "a" * 65)
         ),
         *(("organization", name, ONE_LINE) for name in ("", "a\nb", " a", "a\x00", "a" * 201)),
+        (
+            "poll_schedule",
+            "5x0, 480",
+            "has 0 for the minutes between sessions of a set, which is from 1 to 1440",
+        ),
+        *(
+            ("wns_pfn", name, "must be a package family name such as Contoso.Bridge_8wekyb3d8bbwe")
+            for name in ("", "Contoso", "Contoso Bridge_8wekyb3d8bbwe", "Contoso_8wekyb3d8bbwe/")
+        ),
+        ("wns_package_sid", "s-1-15-2-1", "must be a package SID, which begins with ms-app://s-1-15-2-"),
+        ("wns_secret", "", "must not be empty"),
+        ("enrolment_sign_in", "card", "must be one of 'password' or 'web'"),
+        ("oidc_issuer", "http://login.example", "must be a URL that starts with https://"),
+        ("oidc_issuer", "login.example", "must be a URL that starts with http:// or https://"),
+        ("oidc_issuer", "https://login.example/?a=1", "must not have a query or fragment"),
+        ("oidc_client_id", "a\nb", ONE_LINE),
+        ("oidc_client_secret", "", "must not be empty"),
+        ("oidc_username_claim", "", ONE_LINE),
         ("nonsense", "1", "is not a setting"),
     ],
 )
@@ -178,6 +198,59 @@ def test_secrets_are_not_printed() -> None:
     settings = load_settings(database_url="postgresql://u:c4nary@db.example/bridge")
     assert "c4nary" not in repr(settings) + str(settings) + str(settings.model_dump())
     assert "c4nary" in settings.resolved_database_url
+
+
+@pytest.mark.parametrize("left_out", ["wns_pfn", "wns_package_sid", "wns_secret"])
+def test_push_is_set_up_whole_or_not_at_all(left_out: str) -> None:
+    """The one that is missing is named, and the secret is not."""
+    given = {
+        "wns_pfn": "Contoso.Bridge_8wekyb3d8bbwe",
+        "wns_package_sid": "ms-app://s-1-15-2-1-2-3",
+        "wns_secret": "c4nary",
+    }
+    settings = load_settings(**given)
+    assert settings.wns_secret is not None
+    assert settings.wns_secret.get_secret_value() == "c4nary"
+    assert "c4nary" not in repr(settings) + str(settings.model_dump())
+    with pytest.raises(SettingsError) as caught:
+        load_settings(**{name: value for name, value in given.items() if name != left_out})
+    (problem,) = caught.value.problems
+    assert problem == (
+        f"BRIDGE_{left_out.upper()} is missing: push notifications need BRIDGE_WNS_PFN, BRIDGE_WNS_PACKAGE_SID "
+        "and BRIDGE_WNS_SECRET"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (
+            {"oidc_issuer": "https://login.example", "enrolment_sign_in": "web"},
+            "BRIDGE_OIDC_CLIENT_ID is missing: BRIDGE_OIDC_ISSUER needs it",
+        ),
+        (
+            {"oidc_issuer": "https://login.example", "oidc_client_id": "bridge"},
+            "BRIDGE_ENROLMENT_SIGN_IN must be web: BRIDGE_OIDC_ISSUER needs the sign-in page",
+        ),
+        (
+            {"oidc_client_id": "bridge"},
+            "BRIDGE_OIDC_ISSUER is missing: without it there is nobody to be a client of",
+        ),
+        (
+            {"oidc_client_secret": "c4nary"},
+            "BRIDGE_OIDC_ISSUER is missing: without it there is nobody to be a client of",
+        ),
+    ],
+)
+def test_an_openid_provider_is_set_up_whole_or_not_at_all(given: dict[str, str], problem: str) -> None:
+    """The one that is missing is named, and the secret is not."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(**given)
+    assert caught.value.problems == (problem,)
+    whole = {"oidc_issuer": "http://localhost:8080/", "oidc_client_id": "b", "enrolment_sign_in": "web"}
+    settings = load_settings(**(whole | {"oidc_client_secret": "c4nary"}))
+    assert settings.oidc_issuer == "http://localhost:8080"
+    assert "c4nary" not in repr(settings) + str(settings.model_dump())
 
 
 def test_settings_do_not_change() -> None:

@@ -29,9 +29,10 @@ from starlette.testclient import TestClient
 
 from mdm.app import build_app
 from mdm.enrolment import probe
-from mdm.enrolment.domain_check import Finding, Level, Target, check_domain
+from mdm.enrolment.domain_check import check_domain
 from mdm.enrolment.probe import Deadline, Endpoint, Unanswered
 from mdm.enrolment.server_certificate import read_chain
+from mdm.enrolment.server_check import Finding, Level, Target
 from mdm.settings import load_settings
 from mdm.storage.secrets import SecretBox
 from mdm.storage.statements import table_of
@@ -146,6 +147,7 @@ class Front:
     client: TestClient
     directory: Path
     spoilt: dict[str, Callable[[Answer], bytes]] = field(default_factory=dict)
+    """By request line; `GET` alone stands for every one with a query."""
     chain: tuple[Holder, ...] = (SERVER, BETWEEN)
     asks: bool = True
     minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
@@ -200,7 +202,8 @@ class Front:
                 )
                 headers = {**found.headers, "date": format_datetime(datetime.now(UTC), usegmt=True)}
                 answer = Answer(found.status_code, headers, found.content)
-                self.wfile.write(front.spoilt.get(request, Answer.raw)(answer))
+                spoil = front.spoilt.get("GET" if "?" in request else request, Answer.raw)
+                self.wfile.write(spoil(answer))
 
             do_POST = do_GET  # noqa: N815 - http.server's name
 
@@ -336,16 +339,33 @@ def test_services_at_another_host(open_front: Callable[..., Front]) -> None:
     assert "POST /bridge/omadm mdm.example.test:8443" in front.requests
 
 
-def test_a_federated_answer(front: Front) -> None:
-    """The page to sign in is one of the URLs."""
-    front.rewrite(
-        f"POST {DISCOVERY}",
-        "<AuthPolicy>OnPremise</AuthPolicy>",
-        "<AuthPolicy>Federated</AuthPolicy><AuthenticationServiceUrl>https://x.test/</AuthenticationServiceUrl>",
-    )
+def test_a_page_to_sign_in(open_front: Callable[..., Front]) -> None:
+    """With the web sign-in there is a page, and it is looked at like the rest."""
+    front = open_front(enrolment_sign_in="web")
     found = {each.step: each for each in front.check()}
-    assert found["auth_policy"].level is Level.OK
+    assert {each.level for each in found.values()} == {Level.OK}
+    assert found["sign_in"].why == "It shows the page to sign in."
     assert "AuthenticationServiceUrl" in found["urls"].looked_at
+
+
+@pytest.mark.parametrize(
+    ("raw", "level", "words"),
+    [
+        (b"HTTP/1.1 303 See\r\nLocation: https://id.test/a\r\n\r\n", Level.OK, "leads people to id.test"),
+        (b"HTTP/1.1 303 See\r\nLocation: http://id.test/a\r\n\r\n", Level.FAILED, "answered with 303"),
+        (b"HTTP/1.1 502 Bad\r\nContent-Type: text/html\r\n\r\n", Level.FAILED, "answered with 502"),
+        (b"", Level.FAILED, "No answer"),
+    ],
+)
+def test_what_becomes_of_the_sign_in(
+    open_front: Callable[..., Front], raw: bytes, level: Level, words: str
+) -> None:
+    """It may lead to a provider by https, and nowhere else."""
+    front = open_front(enrolment_sign_in="web")
+    front.spoilt["GET"] = lambda _answer: raw
+    found = {each.step: each for each in front.check()}["sign_in"]
+    assert found.level is level
+    assert words in found.why
 
 
 # --- DNS and TLS ----------------------------------------------------------------------------------------
@@ -531,7 +551,7 @@ def test_what_is_no_tls(talk: Any, words: str) -> None:
 def test_a_certificate_that_cannot_be_read(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said, and the endpoints are looked at."""
     monkeypatch.setattr(
-        "mdm.enrolment.domain_check.flight",
+        "mdm.enrolment.server_check.flight",
         lambda _endpoint, _deadline: probe.Flight((b"0\x00",), asks_certificate=True),
     )
     assert list(front.bad()) == ["certificate"]
@@ -539,14 +559,11 @@ def test_a_certificate_that_cannot_be_read(front: Front, monkeypatch: pytest.Mon
 
 def test_a_server_that_goes_away_in_between(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     """What could not be looked at any more is a finding, too."""
-    flights = iter([probe.flight])
 
-    def once(endpoint: Endpoint, deadline: Deadline) -> probe.Flight:
-        for flight in flights:
-            return flight(endpoint, deadline)
+    def fail(_endpoint: Endpoint, _deadline: Deadline) -> probe.Flight:
         raise Unanswered("the connection failed")
 
-    monkeypatch.setattr("mdm.enrolment.domain_check.flight", once)
+    monkeypatch.setattr("mdm.enrolment.domain_check.flight", fail)
     found = front.bad()
     assert list(found) == ["client_certificate"]
     assert found["client_certificate"].why == "It fails: the connection failed."
@@ -563,7 +580,7 @@ def test_services_at_a_host_that_does_not_answer(
             return flight(endpoint, deadline)
         raise Unanswered("the connection failed")
 
-    monkeypatch.setattr("mdm.enrolment.domain_check.flight", fail)
+    monkeypatch.setattr("mdm.enrolment.server_check.flight", fail)
     found = open_front(public_url="https://mdm.example.test").bad()
     assert list(found) == ["tls"]
     assert found["tls"].looked_at == "mdm.example.test:443"

@@ -143,6 +143,19 @@ def addressed_api(bench: Bench, data_dir: Path) -> Iterator[Api]:
 
 
 @pytest.fixture
+def pushing_api(sqlite_bench: Bench, data_dir: Path) -> Iterator[Api]:
+    """The API of a bridge that sends notifications; without lifespan, so that no worker runs."""
+    yield from make_api(
+        sqlite_bench,
+        data_dir,
+        public_url="https://mdm.example.test",
+        wns_pfn="Contoso.Bridge_8wekyb3d8bbwe",
+        wns_package_sid="ms-app://s-1-15-2-1",
+        wns_secret="c4nary",
+    )
+
+
+@pytest.fixture
 def logged() -> Iterator[StringIO]:
     """The log as JSON lines, for the length of the test."""
     root = logging.getLogger()

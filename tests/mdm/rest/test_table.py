@@ -28,15 +28,20 @@ OPEN = {
     "/EnrollmentServer/Discovery.svc",
     "/EnrollmentServer/Policy.svc",
     "/EnrollmentServer/Enrollment.svc",
+    "/pki/{authority}.crl",
+    "/pki/{authority}.cer",
 }
-"""What answers without a token: probes, explanations, and the devices' endpoints with their own credentials."""
+"""What answers without a token: probes, explanations, an authority's public side, and the devices' endpoints."""
 
 
 SINGLE = {
     "/audit/verify",
     "/catalog/upstreams",
     "/catalog/upstreams/{upstream}/replica",
+    "/certificate-authorities",
+    "/certificate-authorities/{authority}/crl",
     "/devices/{device}/policies",
+    "/enrolment",
     "/policies",
     "/policy-presets",
     "/reports/approval-effect",
