@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ _READY_WITHIN: Final = 30
 """Seconds a bridge gets to answer /readyz: a first start makes the database."""
 _STOP_WITHIN: Final = 15
 _POLL: Final = 0.05
+_TIMEOUT: Final = 10
 
 
 class BridgeDown(Exception):  # noqa: N818 - named for the state of things
@@ -31,10 +33,16 @@ class BridgeDown(Exception):  # noqa: N818 - named for the state of things
 class BridgeProcess:
     """One bridge, started, killed and started again on the same port and the same data."""
 
-    def __init__(self, data_dir: Path, port: int, environment: Mapping[str, str]) -> None:
-        """`environment` are `BRIDGE_…` variables; those of this process do not reach the child."""
+    def __init__(
+        self, data_dir: Path, port: int, environment: Mapping[str, str], *, tls: bool = False
+    ) -> None:
+        """`environment` are `BRIDGE_…` variables; those of this process do not reach the child.
+
+        With `tls` it speaks TLS with the self-signed certificate it makes for itself.
+        """
         self.data_dir = data_dir
         self.port = port
+        self.tls = tls
         self.log_path = data_dir / "bridge.log"
         bare = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
         self._environment = {**bare, **environment, "PYTHONUNBUFFERED": "1"}
@@ -43,7 +51,17 @@ class BridgeProcess:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def trust_pem(self) -> str:
+        """The certificate to trust for it, PEM; there once it has been started with TLS."""
+        return (self.data_dir / "tls.crt").read_text(encoding="ascii")
+
+    def client(self) -> httpx2.Client:
+        """HTTP connections that trust this bridge, and nobody else where it speaks TLS."""
+        verify = ssl.create_default_context(cadata=self.trust_pem) if self.tls else True
+        return httpx2.Client(verify=verify, trust_env=False, timeout=_TIMEOUT)
 
     @property
     def running(self) -> bool:
@@ -55,7 +73,7 @@ class BridgeProcess:
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-                self._command("serve", "--port", str(self.port)),
+                self._command("serve", "--port", str(self.port), *(["--tls"] if self.tls else [])),
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -64,13 +82,12 @@ class BridgeProcess:
                 start_new_session=True,
             )
         deadline = time.monotonic() + _READY_WITHIN
-        with httpx2.Client(trust_env=False, timeout=2) as http:
-            while not self._ready(http):
-                if not self.running or time.monotonic() > deadline:
-                    tail = self.log_path.read_text(encoding="utf-8", errors="replace")[-2000:]
-                    self.kill()
-                    raise BridgeDown(f"The bridge did not get ready. Its log ends:\n{tail}")
-                time.sleep(_POLL)
+        while not self._ready():
+            if not self.running or time.monotonic() > deadline:
+                tail = self.log_path.read_text(encoding="utf-8", errors="replace")[-2000:]
+                self.kill()
+                raise BridgeDown(f"The bridge did not get ready. Its log ends:\n{tail}")
+            time.sleep(_POLL)
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""
@@ -91,8 +108,23 @@ class BridgeProcess:
     def make_token(self, name: str, scopes: Sequence[str]) -> str:
         """A new API token, made as an administrator would; raises BridgeDown if the command fails."""
         options = [option for scope in scopes for option in ("--scope", scope)]
+        return self.run("token", "create", "--name", name, "--plain", *options)
+
+    def make_authority(self) -> None:
+        """The certificate authority that devices' certificates come from; raises BridgeDown if the command fails.
+
+        A bridge that speaks TLS trusts it from its next start on.
+        """
+        self.run("ca", "create")
+
+    def make_enrolment_token(self, name: str, *, uses: int = 1) -> str:
+        """A new enrolment token, made as an administrator would; raises BridgeDown if the command fails."""
+        return self.run("enrol", "token", "create", "--name", name, "--uses", str(uses), "--plain")
+
+    def run(self, *words: str) -> str:
+        """What a command prints, run as an administrator would; raises BridgeDown if it fails."""
         done = subprocess.run(  # noqa: S603 - as above
-            self._command("token", "create", "--name", name, "--plain", *options),
+            self._command(*words),
             env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -100,14 +132,16 @@ class BridgeProcess:
             check=False,
         )
         if done.returncode != 0:
-            raise BridgeDown(f"No token could be made: {done.stderr.strip()[-500:]}")
+            raise BridgeDown(f"`csp-bridge {' '.join(words[:2])}` failed: {done.stderr.strip()[-500:]}")
         return done.stdout.strip()
 
     def _command(self, *words: str) -> list[str]:
         return [*_PROGRAM, *words, "--data-dir", str(self.data_dir)]
 
-    def _ready(self, http: httpx2.Client) -> bool:
+    def _ready(self) -> bool:
+        """Whether it answers. Its certificate may be made only now, so each question has a connection of its own."""
         try:
-            return http.get(f"{self.url}/readyz").status_code == httpx2.codes.OK
-        except httpx2.TransportError:
+            with self.client() as http:
+                return http.get(f"{self.url}/readyz").status_code == httpx2.codes.OK
+        except (httpx2.TransportError, FileNotFoundError):
             return False

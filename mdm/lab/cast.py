@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mdm.lab.catalogue import Catalogue, OfferedUpdate
     from mdm.lab.device import VirtualDevice
     from mdm.lab.enrol import BridgeApi
+    from mdm.lab.store import DeviceCertificate, DeviceStore
 
 __all__ = ["Cast", "Member", "Props"]
 
@@ -38,6 +39,13 @@ class Member:
     def name(self) -> str:
         """The computer's name."""
         return self.device.record.identity.name
+
+    @property
+    def certificate(self) -> DeviceCertificate:
+        """What it proves itself with; only for a device that has enrolled itself."""
+        held = self.device.record.certificate
+        assert held is not None, self.name  # noqa: S101 - the cast knows who has one
+        return held
 
     def listed(self, which: str) -> set[str]:
         """The GUIDs of one list of the Update CSP, read from the device's own tree with a plain Get."""
@@ -85,7 +93,11 @@ class Cast:
     bridge: BridgeProcess
     connect: Callable[[], BridgeApi]
     """Makes the administrator's token; called once, when the bridge is up."""
-    enrol: Callable[[BridgeApi], list[Member]]
-    """Enrols the devices; called once, in the step that tells it."""
+    enrol: Callable[[BridgeApi, str, Callable[[str], object]], list[Member]]
+    """Lets the devices enrol with this token, and says how; called once, in the step that tells it."""
+    thieves: DeviceStore
+    """Where devices that pretend to be others keep themselves."""
+    domain: str = "contoso.test"
+    """All that a device knows of its server: `enterpriseenrollment.` stands before it."""
     api: BridgeApi = field(init=False)
     members: list[Member] = field(default_factory=list)

@@ -13,6 +13,7 @@ import socket
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,13 +28,15 @@ from mdm.lab.catalogue import OfferedUpdate
 from mdm.lab.device import Patience
 from mdm.lab.dice import Dice
 from mdm.lab.enrol import BridgeApi, enrol
+from mdm.lab.enrolling import Applicant, discovery_url, enrol_device
 from mdm.lab.fleet import stopping_on_signals
 from mdm.lab.generate import build_catalogue
+from mdm.lab.link import connect
 from mdm.lab.month import play_month
-from mdm.lab.muster import http_client, make_device
+from mdm.lab.muster import make_device
 from mdm.lab.offers import offers_for
 from mdm.lab.polling import Polling, poll, session_line
-from mdm.lab.store import DeviceStore, Identity
+from mdm.lab.store import DeviceStore, Identity, Link
 from mdm.lab.story import Story
 from mdm.lab.tables import render_table
 from mdm.lab.upstream import UpstreamServer
@@ -45,10 +48,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    import httpx2
-
     from mdm.lab.catalogue import Catalogue
     from mdm.lab.device import SessionReport, VirtualDevice
+    from mdm.lab.store import DeviceRecord
     from mdm.lab.story import StepResult
 
 __all__ = ["DemoOptions", "add_parser", "run_demo", "run_month"]
@@ -56,11 +58,17 @@ __all__ = ["DemoOptions", "add_parser", "run_demo", "run_month"]
 _PORT: Final = 8480
 _LAST_PORT: Final = 65535
 _POLL_SECONDS: Final = 30.0
+_AT_ONCE: Final = 4
+"""Devices that enrol at a time: each makes a key, which takes a processor."""
 _SCOPES: Final = ("admin", "eula.accept")
 _DISK_FULL: Final = 0x80070070
 _APPLICATIONS: Final = next(guid for guid, name in CLASSIFICATIONS.items() if name == "Applications")
 _PATIENCE: Final = Patience(attempts=30, first_wait=0.25, longest_wait=1)
 """The bridge is restarted within seconds: there is no sense in waiting for minutes."""
+
+_DOMAIN: Final = "contoso.test"
+_CERTIFICATE_DAYS: Final = 30
+"""So few that Windows renews at any time: it begins 42 days before the end."""
 
 _DEVICES: Final = (
     ("FINANCE-01", "10.0.26100.4652", "Windows 11 24H2", "Dell Inc.", "Latitude 5450"),
@@ -74,6 +82,10 @@ _DEVICES: Final = (
     ("FRONTDESK-09", "10.0.19045.6000", "Windows 10 22H2", "HP", "HP EliteDesk 800 G4"),
     ("PLANT-10", "10.0.14393.7606", "Windows 10 1607", "Siemens", "SIMATIC IPC427E"),
 )
+_MADE_BY_IT: Final = frozenset({"MEETING-07", "MEETING-08"})
+"""Those that do not enrol themselves: IT makes them over REST, with credentials in their messages."""
+_TOLD: Final = frozenset({"FINANCE-01"})
+"""Whose enrolment is told step by step."""
 _FAILS: Final = "SALES-04"
 _LOCAL: Final = "DESIGN-06"
 """The device that is offered an update of the organisation's own, which no upstream knows."""
@@ -110,19 +122,27 @@ def run_demo(
         bridge = BridgeProcess(
             directory / "bridge",
             port,
-            {"BRIDGE_UPSTREAM_URL": upstream.url, "BRIDGE_EULA_ACCEPT_BY_TOKEN": "true"},
+            {
+                "BRIDGE_UPSTREAM_URL": upstream.url,
+                "BRIDGE_EULA_ACCEPT_BY_TOKEN": "true",
+                "BRIDGE_PUBLIC_URL": f"https://enterpriseenrollment.{_DOMAIN}",
+                "BRIDGE_CERTIFICATE_DAYS": str(_CERTIFICATE_DAYS),
+            },
+            tls=True,
         )
         stack.callback(bridge.stop)
-        http = stack.enter_context(http_client())
         props = _props(catalogue, options.seed)
-        crew = _Crew(catalogue, props, DeviceStore(directory / "devices"), http, stop or threading.Event())
+        crew = _Crew(
+            catalogue, props, DeviceStore(directory / "devices"), bridge, stop or threading.Event(), stack
+        )
         tokens: list[str] = []
 
-        def connect() -> BridgeApi:
+        def connect_api() -> BridgeApi:
             tokens.append(bridge.make_token("administrator", _SCOPES))
-            return BridgeApi(bridge.url, tokens[0], http)
+            return BridgeApi(bridge.url, tokens[0], stack.enter_context(bridge.client()))
 
-        cast = Cast(catalogue, props, upstream.url, bridge, connect, crew.enrol)
+        thieves = DeviceStore(directory / "thieves")
+        cast = Cast(catalogue, props, upstream.url, bridge, connect_api, crew.enrol, thieves, _DOMAIN)
         results = Story(cast, say).play()
         _summary(results, say)
         if not options.once and results[-1].problem is None:
@@ -208,37 +228,73 @@ class _Crew:
     catalogue: Catalogue
     props: Props
     store: DeviceStore
-    http: httpx2.Client
+    bridge: BridgeProcess
     stop: threading.Event
+    stack: ExitStack
+    """Closes what they open."""
 
-    def enrol(self, api: BridgeApi) -> list[Member]:
-        return [self._member(api, row) for row in _DEVICES]
+    def enrol(self, api: BridgeApi, token: str, say: Callable[[str], object]) -> list[Member]:
+        """All of them; those that enrol themselves do so with this token, some at a time."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(lambda row: self._member(api, token, say, row), _DEVICES))
 
-    def _member(self, api: BridgeApi, row: tuple[str, str, str, str, str]) -> Member:
+    def _member(
+        self, api: BridgeApi, token: str, say: Callable[[str], object], row: tuple[str, str, str, str, str]
+    ) -> Member:
         name, os_build, system, manufacturer, model = row
-        device_id = Dice(0).bytes(f"demo/{name}")[:16].hex().upper()
-        identity = Identity(device_id, name, os_build, manufacturer, model)
-        enrolment = enrol(api, identity)
+        dice = Dice(0)
+        identity = Identity(
+            device_id=dice.bytes(f"demo/{name}")[:16].hex().upper(),
+            name=name,
+            os_build=os_build,
+            manufacturer=manufacturer,
+            model=model,
+            hardware_id=dice.bytes(f"demo/{name}/hardware").hex().upper(),
+        )
+        if name in _MADE_BY_IT:
+            made = enrol(api, identity)
+            record, public_id, http = made.record(identity), made.id, self.bridge.client()
+        else:
+            record = self._enrolled(identity, token, say if name in _TOLD else _silent)
+            public_id, http = record.provisioned["EntDMID"], connect(record.link, record.certificate)
         extra = (self.props.unknown,) if name == _LOCAL else ()
         failing = {self.props.cumulative.update_id: _DISK_FULL} if name == _FAILS else {}
         device = make_device(
-            enrolment.record(identity),
+            record,
             self.store,
             self.catalogue,
             extra=extra,
-            http=self.http,
+            http=http,
             habits=Habits(pace=TYPICAL, failing=failing),
             patience=_PATIENCE,
             stop=self.stop,
         )
+        # Which connections it has at the end is its own business: a renewal makes new ones.
+        self.stack.callback(_close, device)
         offers = (*offers_for(self.catalogue, Build.parse(os_build)), *extra)
         return Member(
             device=device,
-            id=enrolment.id,
+            id=public_id,
             windows_name=system,
             applicable=frozenset(update.update_id for update in offers),
             comes_with=frozenset(job.update.update_id for job in device.windows.installed()),
         )
+
+    def _enrolled(self, identity: Identity, token: str, say: Callable[[str], object]) -> DeviceRecord:
+        """The device after it has found its server by the domain; there is no DNS here, so it is told the address."""
+        link = Link(address=f"127.0.0.1:{self.bridge.port}", trust_pem=self.bridge.trust_pem)
+        applicant = Applicant(
+            identity, f"{identity.name.lower()}@{_DOMAIN}", token, discovery_url(domain=_DOMAIN)
+        )
+        return enrol_device(applicant, link, now=utc_now(), say=lambda line: say(f"{identity.name} | {line}"))
+
+
+def _close(device: VirtualDevice) -> None:
+    device.http.close()
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
 
 
 def _summary(results: Sequence[StepResult], say: Callable[[str], object]) -> None:
@@ -261,7 +317,7 @@ def _stay_up(cast: Cast, token: str, say: Callable[[str], object], stop: threadi
     for member in cast.members:
         member.device.windows.habits = replace(member.device.windows.habits, pace=QUICK)
     first, spare = cast.members[0], _spare(cast)
-    header = f'-H "Authorization: Bearer {token}"'
+    header = f'--cacert {cast.bridge.data_dir / "tls.crt"} -H "Authorization: Bearer {token}"'
     approval = json.dumps(
         {
             "target": {"type": "update", "id": spare.update_id},

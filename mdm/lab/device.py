@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import httpx2
 
 from mdm.lab.dice import Dice
-from mdm.lab.manners import REQUEST_PENDING_ALERT, Manners
+from mdm.lab.dmclient import provision
+from mdm.lab.hardware import device_info, hardware_facts
+from mdm.lab.manners import REQUEST_PENDING_ALERT, UNENROL_ALERT, Manners
 from mdm.lab.proof import NO_PROOF, OurProof, Sight, our_proof
 from mdm.lab.results import packed
+from mdm.lab.store import Account
 from mdm.lab.tree import DeviceTree
 from mdm.lab.versions import Build
 from mdm.lab.windows import Habits, Windows
@@ -36,11 +39,12 @@ if TYPE_CHECKING:
 
     from mdm.lab.catalogue import OfferedUpdate
     from mdm.lab.proof import Judgement
-    from mdm.lab.store import DeviceRecord, DeviceStore
+    from mdm.lab.store import DeviceCertificate, DeviceRecord, DeviceStore
     from syncml.messages import Command, Message
 
 __all__ = [
     "CommandReport",
+    "HasLeftError",
     "Interruption",
     "Patience",
     "SessionEnd",
@@ -112,6 +116,8 @@ class SessionEnd(StrEnum):
     """An answer that is no SyncML message, or a session without end."""
     ABANDONED = "abandoned"
     """The device itself broke it off."""
+    UNENROLLED = "unenrolled"
+    """The server sent Unenroll, which gets no Status: the device says goodbye in its next session, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +148,8 @@ class SessionReport:
 
     @property
     def ok(self) -> bool:
-        """True if the session was completed."""
-        return self.end is SessionEnd.COMPLETE
+        """True if the session was completed, or ended as the server's Unenroll ends it."""
+        return self.end in {SessionEnd.COMPLETE, SessionEnd.UNENROLLED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +169,10 @@ class _EndError(Exception):
         super().__init__(detail)
         self.end = end
         self.detail = detail
+
+
+class HasLeftError(Exception):
+    """A device that has left management has nobody to check in with; the text names it."""
 
 
 class VirtualDevice:
@@ -199,17 +209,25 @@ class VirtualDevice:
     def _boot(self, record: DeviceRecord, habits: Habits) -> None:
         self.record = record
         self.windows = Windows(self._offers, habits, record.windows)
+        build, provider_id = Build.parse(record.identity.os_build), record.account.provider_id
+        if record.windows.settings is None and record.provisioned:
+            provision(self.windows, build, record.provisioned)
         self.tree = DeviceTree(
             self.windows,
-            Build.parse(record.identity.os_build),
-            _facts(record),
-            provider_id=record.account.provider_id,
+            build,
+            hardware_facts(record.identity, build, provider_id),
+            provider_id=provider_id,
         )
 
     @property
     def device_id(self) -> str:
         """The Source LocURI of its messages."""
         return self.record.identity.device_id
+
+    @property
+    def has_left(self) -> bool:
+        """True once it is not managed any more: it has no account, and never checks in again."""
+        return not self.record.account.server_uri
 
     def save(self) -> None:
         """Store what has changed."""
@@ -221,6 +239,12 @@ class VirtualDevice:
         """Let Windows scan, install and restart as is due, and store what came of it."""
         self.windows.advance(now)
         self.save()
+
+    def keep_certificate(self, certificate: DeviceCertificate, http: httpx2.Client) -> None:
+        """Store another certificate, and go on with connections that show it; the old ones are the caller's to close."""
+        self.record = replace(self.record, certificate=certificate)
+        self._store.save(self.record)
+        self.http = http
 
     def reboot(self, now: datetime) -> None:
         """Forget what is not on the disk and go on from there; SessionIDs begin at "0" again, as Windows' do."""
@@ -236,11 +260,40 @@ class VirtualDevice:
     ) -> SessionReport:
         """Run one session from package 1 to its end; never raises for what the server or the network does.
 
-        `alerts` stand in package 1 behind those of the device's manners.
+        `alerts` stand in package 1 behind those of the device's manners. A device that is leaving says so there,
+        again and again until it is answered, and then forgets its management. Raises HasLeftError after that.
         """
+        if self.has_left:
+            raise HasLeftError(f"{self.record.identity.name} has left management")
         self.advance(now)
         self.tree.begin_session()
-        return _Session(self, now, alerts, interruption).run()
+        leaving = self.windows.state.leaving
+        goodbye = (UNENROL_ALERT,) if leaving else ()
+        report = _Session(self, now, (*goodbye, *alerts), interruption).run()
+        if leaving and report.end in _ANSWERED:
+            self._forget(now)
+        return report
+
+    def unenrol(self, now: datetime, *, interruption: Interruption | None = None) -> SessionReport:
+        """The user ends the management: the wish is stored, then told in a session as `check_in` does it."""
+        self.windows.leave()
+        self.save()
+        return self.check_in(now, interruption=interruption)
+
+    def _forget(self, now: datetime) -> None:
+        """Keep nothing of the management: account, certificate, key, settings; the machine's own things stay."""
+        self.windows.forget_management(now)
+        self.record = replace(
+            self.record,
+            account=Account(server_uri="", scheme="", username="", password=""),
+            nonce=None,
+            server_nonce=b"",
+            certificate=None,
+            provisioned={},
+            link=replace(self.record.link, enrolment_url=""),
+            windows=self.windows.state,
+        )
+        self._store.save(self.record)
 
     # --- for the session ---------------------------------------------------------------------------------
 
@@ -263,8 +316,9 @@ class VirtualDevice:
         self._store.save(self.record)
 
     def shows_credentials_first(self) -> bool:
-        """True if package 1 may carry credentials: a digest needs a nonce for that."""
-        return not self.manners.challenged and self.record.nonce is not None
+        """True if package 1 may carry credentials: a digest needs a nonce for that, a certificate no digest."""
+        record = self.record
+        return not self.manners.challenged and record.nonce is not None and record.certificate is None
 
     def post(self, body: bytes, session_id: str, mac: str | None = None) -> _Answered:
         """The reply to a message; raises when none is to be had."""
@@ -407,7 +461,7 @@ class _Session:
             session_id=self.session_id,
             device_id=record.identity.device_id,
             server_uri=record.account.server_uri,
-            device_info=_dev_info(record),
+            device_info=device_info(record.identity),
             login_status=self.manners.login_status,
             alerts=self.alerts,
             cred=proof.cred,
@@ -461,11 +515,17 @@ class _Session:
             raise _EndError(SessionEnd.ABANDONED, f"broken off after {self.messages} messages")
 
     def _execute(self, turn: Turn) -> list[Outcome]:
-        """Execute the commands and store the result."""
-        outcomes = [self.device.tree.execute(command, self.now) for command in turn.commands]
-        self.device.save()
-        for command, outcome in zip(turn.commands, outcomes, strict=True):
-            self.commands += _reports(command, outcome)
+        """Execute the commands and store the result; Unenroll ends the session, without a word to the server."""
+        device, outcomes = self.device, []
+        stays = not device.windows.state.leaving
+        for command in turn.commands:
+            outcomes.append(device.tree.execute(command, self.now))
+            self.commands += _reports(command, outcomes[-1])
+            if stays and device.windows.state.leaving:
+                break
+        device.save()
+        if stays and device.windows.state.leaving:
+            raise _EndError(SessionEnd.UNENROLLED, "the server ended the management")
         return outcomes
 
     def _carry_out(self, turn: Turn) -> list[tuple[Command, ...]]:
@@ -476,6 +536,10 @@ class _Session:
 
 
 _GOES_ON: Final = frozenset({Verdict.COMMANDS, Verdict.NEXT, Verdict.CHUNK, Verdict.CHALLENGED})
+_ANSWERED: Final = frozenset(
+    {SessionEnd.COMPLETE, SessionEnd.REFUSED, SessionEnd.ABORTED, SessionEnd.REJECTED}
+)
+"""Ends after which a goodbye has been answered: a server that refuses it has nothing more to hear."""
 _ENDS: Final = {
     Verdict.END: SessionEnd.COMPLETE,
     Verdict.ABORTED: SessionEnd.ABORTED,
@@ -494,27 +558,6 @@ def _reports(command: Command, outcome: Outcome) -> list[CommandReport]:
         CommandReport(name, target.loc_uri if target else "", int(outcome.status)),
         *(report for reports in inner for report in reports),
     ]
-
-
-def _dev_info(record: DeviceRecord) -> dict[str, str]:
-    """What package 1 says of the device, in Windows' order."""
-    identity = record.identity
-    return {
-        "./DevInfo/DevId": identity.device_id,
-        "./DevInfo/Man": identity.manufacturer,
-        "./DevInfo/Mod": identity.model,
-        "./DevInfo/DmV": "1.3",
-        "./DevInfo/Lang": identity.language,
-    }
-
-
-def _facts(record: DeviceRecord) -> dict[str, str]:
-    build = Build.parse(record.identity.os_build)
-    return {
-        **_dev_info(record),
-        "./DevDetail/SwV": str(build),
-        "./DevDetail/Ext/Microsoft/OSPlatform": build.edition,
-    }
 
 
 def _retry_after(response: httpx2.Response) -> float:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mdm.lab.device import Patience
     from mdm.lab.manners import Manners
 
-__all__ = ["BUILDS", "FleetOptions", "http_client", "identity_of", "make_device", "muster"]
+__all__ = ["BUILDS", "FleetOptions", "http_client", "identity_of", "make_device", "muster", "stored"]
 
 BUILDS: Final = (
     ("10.0.26200.7000", 25),
@@ -58,13 +58,16 @@ _ENROL_WAITS: Final = (1.0, 2.0, 4.0, 8.0)
 class FleetOptions:
     """What `csp-bridge device run` was asked for."""
 
-    server: str
+    server: str = ""
+    """The bridge; empty: each device goes to where it was enrolled."""
     count: int = 1
     token: str | None = None
     """API token with devices.write; needed as long as a device has no credentials."""
     state_dir: Path = Path("devices")
     interval: float = 60
     """Seconds between two sessions of a device."""
+    own_schedule: bool = False
+    """Devices that were given a schedule, at their enrolment or since, follow that in place of `interval`."""
     sessions: int | None = None
     seed: int = 1
     """Identities, behaviour, and the catalogue: that of `csp-bridge upstream serve --seed`."""
@@ -134,6 +137,7 @@ def identity_of(seed: int, number: int) -> Identity:
         os_build=_build_of(lot),
         manufacturer=manufacturer,
         model=model,
+        hardware_id=dice.bytes(f"fleet/{number}/hardware").hex().upper(),
     )
 
 
@@ -159,8 +163,14 @@ def muster(
     records: list[DeviceRecord] = []
     for number in range(options.count):
         identity = identity_of(options.seed, number)
-        record = _stored(identity, store, f"{options.server.rstrip('/')}/omadm")
+        endpoint = f"{options.server.rstrip('/')}/omadm" if options.server else None
+        record = stored(identity, store, endpoint)
         if record is None:
+            if endpoint is None:
+                raise CommandError(
+                    f"{identity.name} is not in {store.directory}. Enrol it with `csp-bridge device enrol`, or name a "
+                    "--server and a --token, by which it is made over REST."
+                )
             if options.token is None:
                 raise CommandError(
                     f"{identity.name} has no credentials in {store.directory}. Give a token that may enrol it: "
@@ -175,12 +185,17 @@ def muster(
     return records
 
 
-def _stored(identity: Identity, store: DeviceStore, endpoint: str) -> DeviceRecord | None:
+def stored(identity: Identity, store: DeviceStore, endpoint: str | None = None) -> DeviceRecord | None:
+    """The record of a device, if there is one; raises CommandError if it is spoilt, or of another endpoint than this."""
     try:
         record = store.load(identity.device_id)
     except ValueError as error:
         raise CommandError(f"{error}.") from None
-    if record is not None and record.account.server_uri != endpoint:
+    if record is not None and not record.account.server_uri:
+        raise CommandError(
+            f"{identity.name} in {store.directory} has left management. Enrol it again with `csp-bridge device enrol`."
+        )
+    if record is not None and endpoint is not None and record.account.server_uri != endpoint:
         raise CommandError(
             f"{identity.name} in {store.directory} belongs to {record.account.server_uri}; "
             "use another --state-dir or --seed for this server."

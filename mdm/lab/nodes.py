@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from csp.locuri import LocURI
 from csp.policy import POLICIES
+from csp.trees import node_at
 from mdm.lab.windows_state import iso_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mdm.lab.versions import Build
     from mdm.lab.windows import Windows
 
-__all__ = ["Branch", "Leaf", "root"]
+__all__ = ["Branch", "Leaf", "fact_leaf", "put", "root"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +32,29 @@ Branch: TypeAlias = "dict[str, Branch | Leaf]"
 """An interior node: its children by name, unescaped."""
 
 
-def root(windows: Windows, build: Build, facts: Mapping[tuple[str, ...], str], provider_id: str) -> Branch:
-    """All nodes as they are now; `facts` are further leaves by the names on their path."""
+def fact_leaf(uri: str, value: str) -> Leaf:
+    """A read-only leaf with the Format its DDF gives it; chr for what no DDF knows."""
+    return Leaf(value, _format_of(uri))
+
+
+@cache
+def _format_of(uri: str) -> str:
+    node = node_at(LocURI.parse(uri))
+    return "chr" if node is None else node.format
+
+
+def put(branch: Branch, names: Sequence[str], leaf: Leaf) -> None:
+    """Put a leaf at this path below the branch; what is missing on the way is made."""
+    for name in names[:-1]:
+        below = branch.setdefault(name, {})
+        assert isinstance(below, dict), names  # noqa: S101 - no leaf of ours stands below another
+        branch = below
+    branch[names[-1]] = leaf
+
+
+def root(windows: Windows, build: Build, facts: Mapping[tuple[str, ...], Leaf], client: Branch) -> Branch:
+    """All nodes as they are now; `facts` are further leaves by the names on their path, `client` is DMClient."""
     tree: Branch = {}
-    for segments, value in facts.items():
-        branch = tree
-        for name in segments[:-1]:
-            below = branch.setdefault(name, {})
-            assert isinstance(below, dict), segments  # noqa: S101 - facts are leaves, none below another
-            branch = below
-        branch[segments[-1]] = Leaf(value)
     config: Branch = {
         name: Leaf(value, POLICIES[name].format) for name, value in windows.state.policies.items()
     }
@@ -49,18 +65,13 @@ def root(windows: Windows, build: Build, facts: Mapping[tuple[str, ...], str], p
             result[name] = Leaf(effective, policy.format)
     tree["Vendor"] = {
         "MSFT": {
-            "DMClient": {
-                "Provider": {
-                    provider_id: {
-                        "SyncApplicationVersion": Leaf(windows.state.sync_version),
-                        "MaxSyncApplicationVersion": Leaf(build.max_sync_version),
-                    }
-                }
-            },
+            "DMClient": client,
             "Policy": {"Config": {"Update": config}, "Result": {"Update": result}},
             "Update": _update(windows, build),
         }
     }
+    for segments, fact in facts.items():
+        put(tree, segments, fact)
     return tree
 
 

@@ -9,6 +9,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from mdm.lab.device import SessionEnd
+from mdm.lab.schedule import has_schedule, minutes_to_next
+
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
@@ -41,8 +44,8 @@ _TICK: Final = 0.2
 class Polling:
     """How devices poll."""
 
-    interval: float
-    """Seconds between two sessions of a device."""
+    interval: float | None
+    """Seconds between two sessions of a device; None: as the device's own schedule says."""
     sessions: int | None = None
     """Sessions of each device; None: without end."""
     seed: int = 0
@@ -50,6 +53,10 @@ class Polling:
     """Seconds after which no session is begun any more; None: without end."""
     at_once: int = _AT_ONCE
     """Sessions at a time."""
+    unscheduled: float = 60.0
+    """Without `interval`: seconds between two sessions of a device that nobody has given a schedule."""
+    minute: float = 60.0
+    """Without `interval`: seconds that a minute of the devices' schedules lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,7 @@ def poll(
 ) -> PollingResult:
     """Let the devices check in until each has had its sessions, the duration is over, or `stop` is set.
 
-    `tell` is called after each session, in this thread; `session` is what a device does when it is due, a
+    A device that is told to leave says goodbye at once, and has no session after that. `tell` is called after each session, in this thread; `session` is what a device does when it is due, a
     check-in unless told otherwise. A stop lets the sessions under way end. An exception in a device ends the polling and is raised.
     """
     end = None if polling.duration is None else time.monotonic() + polling.duration
@@ -111,9 +118,12 @@ class _Round:
         tell: Tell,
         session: Callable[[VirtualDevice, datetime], SessionReport],
     ) -> None:
-        spread = min(_SPREAD, polling.interval / max(1, len(devices)))
+        interval = polling.unscheduled if polling.interval is None else polling.interval
+        spread = min(_SPREAD, interval / max(1, len(devices)))
         start = time.monotonic()
-        self.due = [(start + spread * number, number) for number in range(len(devices))]
+        self.due = [
+            (start + spread * number, number) for number, device in enumerate(devices) if not device.has_left
+        ]
         self.turns = [_Turn(device) for device in devices]
         self.running: dict[Future[SessionReport], int] = {}
         self.sessions = 0
@@ -148,18 +158,28 @@ class _Round:
             turn.failures = 0 if report.ok else turn.failures + 1
             self.sessions += 1
             self.failed += not report.ok
-            pause = self._pause(turn)
-            if turn.done == self._polling.sessions:
+            pause = 0.0 if report.end is SessionEnd.UNENROLLED else self._pause(turn)
+            if turn.done == self._polling.sessions or turn.device.has_left:
                 self._tell(turn.device, report, None)
             else:
                 self._tell(turn.device, report, pause)
                 heapq.heappush(self.due, (time.monotonic() + pause, number))
 
     def _pause(self, turn: _Turn) -> float:
-        interval = self._polling.interval
+        interval = self._interval(turn)
         if turn.failures:
             interval = min(interval, _FIRST_BACK_OFF * 2.0 ** min(turn.failures - 1, 16))
         return interval * self._dice.uniform(1 - _JITTER, 1 + _JITTER)
+
+    def _interval(self, turn: _Turn) -> float:
+        polling = self._polling
+        if polling.interval is not None:
+            return polling.interval
+        settings = turn.device.windows.settings
+        if not has_schedule(settings):
+            return polling.unscheduled
+        # The first session is the enrolment's own; the schedule begins with it.
+        return minutes_to_next(settings, turn.done - 1) * polling.minute
 
 
 def session_line(device: VirtualDevice, report: SessionReport, now: datetime, next_in: float | None) -> str:
@@ -176,6 +196,7 @@ def session_line(device: VirtualDevice, report: SessionReport, now: datetime, ne
         f"{f', {report.resends} sent again' if report.resends else ''}"
         f" | installable {len(windows.installable())}, failed {len(windows.failed())}, "
         f"waiting for a restart {len(windows.pending_reboot())}, installed {len(windows.installed())}"
+        f"{', has left management' if device.has_left else ''}"
     )
 
 

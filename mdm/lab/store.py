@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Account", "DeviceRecord", "DeviceStore", "Identity"]
+__all__ = ["Account", "DeviceCertificate", "DeviceRecord", "DeviceStore", "Identity", "Link"]
 
-_FORMAT = 2
+_FORMAT = 3
+_BEFORE = 2
+"""What was written before devices had certificates; it lacks members that have a default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Identity:
     manufacturer: str = "Contoso"
     model: str = "Virtual Device"
     language: str = "en-US"
+    hardware_id: str = ""
+    """HWDevID: 64 hexadecimal digits that stay the same through a new enrolment; empty: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,41 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceCertificate:
+    """A device's certificate and its key, as an enrolment or a renewal gave it."""
+
+    key_pem: str = field(repr=False)
+    """PKCS #8, not encrypted: the file is the owner's alone."""
+    certificate_pem: str
+    root_pem: str
+    """The root that the enrolment put among the trusted ones."""
+    intermediate_pem: str = ""
+    """The authority between the two, sent along in the handshake; empty: there is none."""
+    search_criteria: str = ""
+    """SSLCLIENTCERTSEARCHCRITERIA: the device shows the certificate only where this finds it."""
+    store: str = "User"
+    """`User` or `System`: where the document put it, below My."""
+    renew_days: int = 42
+    """RenewPeriod: days before the end from which on it is renewed."""
+    retry_days: int = 7
+    """RetryInterval: days between two attempts."""
+    tried_at: str = ""
+    """When a renewal was last tried, as ISO 8601 has it; empty: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a device reaches its server, where that is not what names and public authorities say."""
+
+    enrolment_url: str = ""
+    """EnrollmentServiceUrl, where a certificate is renewed; empty: it did not enrol by MS-MDE2."""
+    address: str = ""
+    """`HOST:PORT` to connect to in place of the one in each URL, while TLS goes on verifying the URL's name."""
+    trust_pem: str = ""
+    """Certificates trusted for servers, put on the machine before it enrolled; empty: the system's."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceRecord:
     """Everything a device remembers."""
 
@@ -63,6 +102,11 @@ class DeviceRecord:
     """Sessions begun: the SessionID of the next one. The first is "0", as after a boot of Windows."""
     server_nonce: bytes = b""
     """What the server's next credentials must be made with."""
+    certificate: DeviceCertificate | None = None
+    """None: the device was made over REST and proves itself in its messages alone."""
+    provisioned: Mapping[str, str] = field(default_factory=dict)
+    """What the enrolment set below `./Vendor/MSFT/DMClient/Provider/<id>/`: path to value, never changed in place."""
+    link: Link = Link()
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values."""
@@ -74,13 +118,17 @@ class DeviceRecord:
             "windows": self.windows.to_json(),
             "sessions": self.sessions,
             "server_nonce": self.server_nonce.hex(),
+            "certificate": None if self.certificate is None else asdict(self.certificate),
+            "provisioned": dict(self.provisioned),
+            "link": asdict(self.link),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> DeviceRecord:
         """Read what `to_json` wrote; KeyError, TypeError or ValueError if it is something else."""
-        if value["format"] != _FORMAT:
+        if value["format"] not in {_FORMAT, _BEFORE}:
             raise ValueError(f"format {value['format']!r} is not {_FORMAT}")
+        certificate = value.get("certificate")
         return cls(
             identity=Identity(**value["identity"]),
             account=Account(**value["account"]),
@@ -88,6 +136,9 @@ class DeviceRecord:
             windows=WindowsState.from_json(value["windows"]),
             sessions=value["sessions"],
             server_nonce=bytes.fromhex(value["server_nonce"]),
+            certificate=None if certificate is None else DeviceCertificate(**certificate),
+            provisioned=dict(value.get("provisioned", {})),
+            link=Link(**value.get("link", {})),
         )
 
 
@@ -118,6 +169,10 @@ class DeviceStore:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+    def delete(self, device_id: str) -> None:
+        """Forget a device, if it is there."""
+        self.path(device_id).unlink(missing_ok=True)
 
     def load(self, device_id: str) -> DeviceRecord | None:
         """The record of a device, or None if there is none; raises ValueError for a file that is not one."""

@@ -6,29 +6,39 @@ Gets a server would send, and compared.
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx2
+from cryptography import x509
 
 from csp.classifications import CLASSIFICATIONS, DEFINITION_UPDATES
 from csp.hresult import format_hresult
 from mdm.clock import utc_now
 from mdm.lab.bridge import BridgeDown
+from mdm.lab.device import Patience, SessionEnd, VirtualDevice
 from mdm.lab.enrol import ApiProblem, BridgeAway
+from mdm.lab.enrolment_errors import EnrolmentFailed
+from mdm.lab.link import connect
+from mdm.lab.renewing import renew_now
+from mdm.lab.schedule import minutes_to_next
 from mdm.lab.tables import render_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
 
+    import httpx2
+
     from mdm.lab.cast import Cast, Member
     from mdm.lab.device import SessionReport
+    from mdm.lab.store import DeviceCertificate
 
 __all__ = ["NotHeldError", "StepResult", "Story"]
 
@@ -42,6 +52,11 @@ _SYNC_WITHIN: Final = 30.0
 """Seconds a sync against a server on the same machine gets."""
 _LINES_SHOWN: Final = 4
 """Lines of the licence terms that are printed."""
+_SELF_ENROLLED: Final = 8
+"""Devices of the ten that enrol themselves."""
+_FIRST_POLLS: Final = 14
+"""Polls after the enrolment that are told: beyond the quick ones."""
+_NO_PATIENCE: Final = Patience(attempts=1)
 _KILL_AFTER: Final = 2
 """Replies after which the bridge is killed: the second brings the approvals."""
 
@@ -80,7 +95,7 @@ class Story:
             problem = None
             try:
                 step()
-            except (NotHeldError, ApiProblem, BridgeAway, BridgeDown) as error:
+            except (NotHeldError, ApiProblem, BridgeAway, BridgeDown, EnrolmentFailed) as error:
                 problem = str(error)
             seconds = time.monotonic() - start
             results.append(StepResult(number, title, seconds, problem))
@@ -92,7 +107,7 @@ class Story:
     def _steps(self) -> list[tuple[str, Callable[[], None]]]:
         return [
             ("A WSUS and the bridge start", self.start),
-            ("Ten devices are enrolled", self.enrol),
+            ("Eight devices enrol themselves, two are made by IT", self.enrol),
             ("The devices check in for the first time", self.report),
             ("The bridge asks the WSUS about these updates", self.sync),
             ("IT approves a cumulative update for all devices", self.approve_cumulative),
@@ -104,6 +119,9 @@ class Story:
             ("The devices install; one fails, some wait for a restart", self.install),
             ("Four devices restart", self.restart),
             ("The bridge is killed in the middle of a session, and restarted", self.kill),
+            ("A device renews its certificate before it ends", self.renew),
+            ("A device that shows another one's certificate is refused", self.impersonate),
+            ("IT retires a device: it leaves, and its certificate is worth nothing", self.retire),
             ("Where every device and every update stands", self.stand),
         ]
 
@@ -112,6 +130,8 @@ class Story:
     def start(self) -> None:
         """The bridge gets ready and an administrator has a token."""
         cast = self.cast
+        # Before the start: a running service notices a new authority only some seconds later.
+        cast.bridge.make_authority()
         cast.bridge.start()
         cast.api = cast.connect()
         self._tell(
@@ -119,11 +139,33 @@ class Story:
             f"{len(cast.catalogue.visible())} of them updates an administrator would see"
         )
         self._tell(f"bridge at {cast.bridge.url}, its data in {cast.bridge.data_dir}")
+        self._tell(
+            "it speaks TLS with a certificate made for the purpose, and has a certificate authority of its own"
+        )
         self._check(not list(cast.api.every("/devices")), "the bridge has devices already")
 
     def enrol(self) -> None:
-        """The devices are created over REST; the bridge lists them, and has heard of none."""
-        members = self.cast.members = self.cast.enrol(self.cast.api)
+        """Most join by MS-MDE2, with a domain and a token, the others over REST; the bridge has heard of none yet."""
+        cast = self.cast
+        made = cast.api.post(
+            "/enrolment-tokens", {"name": "demo", "max_uses": _SELF_ENROLLED, "expires_in_hours": 1}
+        )
+        self._tell(
+            f"IT makes one token for {made['max_uses']} devices, good for an hour; users know it and {cast.domain}"
+        )
+        members = cast.members = cast.enrol(cast.api, made["token"], self._tell_all)
+        by_themselves = [member for member in members if member.device.record.certificate is not None]
+        others = [member.name for member in members if member.device.record.certificate is None]
+        self._check(len(by_themselves) == _SELF_ENROLLED, f"{len(by_themselves)} have a certificate")
+        old = [member.name for member in by_themselves if member.windows_name.startswith("Windows 10")]
+        self._tell_all(
+            f"{' and '.join(old)} asked in the form of Windows 10, which common certificate libraries refuse to read"
+        )
+        self._tell(f"{len(by_themselves)} devices have a certificate and speak mutual TLS from now on")
+        self._tell_schedule(by_themselves)
+        self._tell(f"{' and '.join(others)} prove themselves in each message, with credentials made by IT")
+        used = cast.api.get(f"/enrolment-tokens/{made['id']}")["uses"]
+        self._check(used == _SELF_ENROLLED, f"the token was used {used} times")
         for system, count in Counter(member.windows_name for member in members).items():
             self._tell(f"{count} x {system}")
         known = {each["id"]: each["last_checkin_at"] for each in self.cast.api.every("/devices")}
@@ -293,6 +335,60 @@ class Story:
         unexplained = [row["update_id"] for row in rows if not row["reason_text"]]
         self._check(not unexplained, f"no reason is given for {unexplained}")
 
+    def renew(self) -> None:
+        """A new key and a new certificate, asked for with the old one; that is worth nothing once the new is shown."""
+        member = self._member("FINANCE-02")
+        before = member.certificate
+        self._tell(
+            f"{member.name} may renew {before.renew_days} days before the end; certificates of the demo end sooner"
+        )
+        renew_now(member.device, utc_now())
+        after = member.certificate
+        self._check(_serial(after) != _serial(before), "the certificate is the same")
+        self._check(after.key_pem != before.key_pem, "the key is the same")
+        self._tell(
+            f"{member.name}: {_serial(before)[:16]}… is replaced by {_serial(after)[:16]}…, with a new key"
+        )
+        self._check_in([member])
+        self._tell("it has checked in with the new one; so the bridge takes the old one back")
+        self._check_refused(member, before, "revoked")
+
+    def impersonate(self) -> None:
+        """Whoever has a good certificate is that device, whatever else it says of itself."""
+        thief, victim = self._member("DESIGN-05"), self._member("DESIGN-06")
+        self._tell(
+            f"somebody on {thief.name} claims to be {victim.name}, and shows {thief.name}'s own certificate"
+        )
+        self._check_refused(victim, thief.certificate, "belongs to")
+        self._check_in([thief, victim])
+        self._tell("both devices check in as before")
+
+    def retire(self) -> None:
+        """It is told, says goodbye, and keeps nothing of the management; a copy of its key opens nothing."""
+        cast, member = self.cast, self._member("PLANT-10")
+        stolen = replace(member, device=self._impostor(member, member.certificate))
+        cast.api.post(f"/devices/{member.id}/retire", {"reason": "sold"})
+        told, goodbye = self._session(member), self._session(member)
+        self._check(told.end is SessionEnd.UNENROLLED, f"the first session ended {told.end}: {told.detail}")
+        self._check(
+            all("Unenroll" in each.loc_uri for each in told.commands), "it was sent something else, too"
+        )
+        self._check(goodbye.ok and not goodbye.commands, f"the goodbye ended {goodbye.end}: {goodbye.detail}")
+        self._check(member.device.has_left, "the device has not left")
+        record = member.device.record
+        left = {**record.windows.policies, **record.windows.approved, **record.provisioned}
+        self._check(record.certificate is None and not left, f"the device has kept {sorted(left)}")
+        self._tell(
+            f"{member.name} is told to leave, says goodbye, and has no account, certificate or settings any more"
+        )
+        state = cast.api.get(f"/devices/{member.id}")["state"]
+        self._check(state == "unenrolled", f"for the bridge it is {state}")
+        states = {each["state"] for each in cast.api.every("/certificates", device=member.id)}
+        self._check(states == {"revoked"}, f"its certificates are {states}")
+        self._tell("the bridge has taken its certificate back; a copy of it, made in time, opens nothing:")
+        self._refused(stolen, "unenrolled")
+        cast.members.remove(member)
+
     # --- what the steps share ----------------------------------------------------------------------------
 
     def _tell(self, text: str) -> None:
@@ -306,6 +402,46 @@ class Story:
     def _check(self, holds: bool, problem: str) -> None:  # noqa: FBT001 - the condition itself
         if not holds:
             raise NotHeldError(problem)
+
+    def _member(self, name: str) -> Member:
+        return next(member for member in self.cast.members if member.name == name)
+
+    def _impostor(self, member: Member, certificate: DeviceCertificate) -> VirtualDevice:
+        """A device with that one's identity and account, and with this certificate."""
+        record = replace(member.device.record, certificate=certificate)
+        http = connect(record.link, certificate)
+        return VirtualDevice(record, self.cast.thieves, lambda _: (), http=http, patience=_NO_PATIENCE)
+
+    def _check_refused(self, member: Member, certificate: DeviceCertificate, reason: str) -> None:
+        self._refused(replace(member, device=self._impostor(member, certificate)), reason)
+
+    def _tell_schedule(self, members: list[Member]) -> None:
+        """When a device comes by itself, by the settings in its own tree; all were told the same."""
+        plans = {
+            tuple(minutes_to_next(member.device.windows.settings, done) for done in range(_FIRST_POLLS))
+            for member in members
+        }
+        self._check(len(plans) == 1, f"they have different schedules: {plans}")
+        *first, last = accumulate(plans.pop())
+        self._tell(
+            f"they will poll {', '.join(map(str, first))} and {last} minutes after their enrolment, and so on"
+        )
+
+    def _refused(self, impostor: Member, reason: str) -> None:
+        """Its session is refused, the log says why, and of the device it pretends to be nothing has changed."""
+        seen = self.cast.api.get(f"/devices/{impostor.id}")["last_checkin_at"]
+        log = self.cast.bridge.log_path
+        size = log.stat().st_size
+        with impostor.device.http:
+            report = self._session(impostor)
+        self._check(report.end is SessionEnd.REFUSED, f"the session ended {report.end}: {report.detail}")
+        self._check(not report.commands, "it was sent commands")
+        now = self.cast.api.get(f"/devices/{impostor.id}")["last_checkin_at"]
+        self._check(now == seen, "it counts as a check-in")
+        lines = log.read_bytes()[size:].decode().splitlines()
+        said = "; ".join(json.loads(line)["why"] for line in lines if '"dm_refused"' in line)
+        self._check(reason in said, f"the log does not say that it is {reason}, but: {said or 'nothing'}")
+        self._tell_all(f"refused ({report.detail}); the log says: {said}")
 
     def _session(self, member: Member) -> SessionReport:
         return member.device.check_in(utc_now())
@@ -331,16 +467,13 @@ class Story:
                 bridge.kill()
                 restarts.append(pool.submit(bridge.start))
 
-        device, usual = member.device, member.device.http
-        with (
-            ThreadPoolExecutor(1) as pool,
-            httpx2.Client(trust_env=False, timeout=30, event_hooks={"response": [kill]}) as watched,
-        ):
-            device.http = watched
+        http = member.device.http
+        with ThreadPoolExecutor(1) as pool:
+            http.event_hooks = {"response": [kill]}
             try:
                 report = self._session(member)
             finally:
-                device.http = usual
+                http.event_hooks = {}
         for restart in restarts:
             restart.result()
         self._check(bool(restarts), f"the session was over after {replies} messages")
@@ -420,6 +553,11 @@ def _by_update(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         (_short(title), str(count), state.replace("_", " "), reason)
         for (title, state, reason), count in sorted(counts.items())
     ]
+
+
+def _serial(certificate: DeviceCertificate) -> str:
+    """The serial number, as `csp-bridge ca issued` writes it."""
+    return f"{x509.load_pem_x509_certificate(certificate.certificate_pem.encode()).serial_number:x}"
 
 
 def _short(title: str) -> str:

@@ -32,7 +32,8 @@ from csp.locuri import LocURI, escape
 from csp.policy import ACCESS, POLICIES, validate
 from csp.sync_version import tells_errors
 from csp.tree import Access, Scope, find_node
-from mdm.lab.nodes import root
+from mdm.lab.dmclient import client_branch, setting_row, sync_version_of
+from mdm.lab.nodes import fact_leaf, root
 from mdm.lab.original_errors import ILLEGAL_IN_A_TRANSACTION, ORIGINAL_ERRORS
 from mdm.lab.properties import PROPERTIES, value_of
 from mdm.lab.windows_state import iso_time
@@ -80,6 +81,10 @@ class _Rule:
     """False for a policy this build or edition has not."""
     sets_version: bool = False
     """True for SyncApplicationVersion."""
+    setting: str | None = None
+    """Path of a setting of the management server, below Provider/{id}."""
+    ends_management: bool = False
+    """True for Unenroll."""
 
 
 _VERBS: Final[Mapping[type, Access]] = {
@@ -99,6 +104,8 @@ _INTERIOR: Final = _Rule(Access.GET, "node")
 _FACT: Final = _Rule(Access.GET, "chr")
 # The DDF has Delete, too; but "once you set the value to 2.0, it will not go back to 1.0" (DMClient CSP).
 _SYNC_VERSION: Final = _Rule(Access.ADD | Access.GET | Access.REPLACE, "chr", sets_version=True)
+_UNENROLL: Final = _Rule(Access.EXEC | Access.GET, "null", ends_management=True)
+_CLIENT: Final = ("vendor", "msft", "dmclient")
 _LISTINGS: Final = frozenset({None, "Struct", "StructData"})
 _ROLLBACKS: Final = {"qualityupdate": "quality", "featureupdate": "feature"}
 
@@ -109,18 +116,15 @@ class DeviceTree:
     def __init__(
         self, windows: Windows, build: Build, facts: Mapping[str, str], *, provider_id: str = "CSPBridge"
     ) -> None:
-        """`facts` are LocURIs of read-only chr leaves outside the CSPs, e.g. `./DevInfo/Man`, with their values.
+        """`facts` are LocURIs of read-only leaves, e.g. `./DevInfo/Man`, with their values.
 
         `provider_id` is the name of the management server, below `./Vendor/MSFT/DMClient/Provider`.
         """
         self.windows = windows
         self._build = build
-        self._facts = {LocURI.parse(uri).segments: value for uri, value in facts.items()}
+        self._facts = {LocURI.parse(uri).segments: fact_leaf(uri, value) for uri, value in facts.items()}
         self._provider_id = provider_id
-        self._version_key = tuple(
-            _normal(name)
-            for name in ("Vendor", "MSFT", "DMClient", "Provider", provider_id, "SyncApplicationVersion")
-        )
+        self._provider = (*_CLIENT, "provider", _normal(provider_id))
         self.begin_session()
 
     def begin_session(self) -> None:
@@ -273,29 +277,58 @@ class DeviceTree:
         self, command: Add | Delete | Exec | Replace, uri: LocURI, rule: _Rule, item: Item, now: datetime
     ) -> StatusCode:
         if isinstance(command, Exec):
-            self.windows.roll_back(_ROLLBACKS[uri.segments[-1].lower()], now)
-            return StatusCode.OK
-        if rule.sets_version:
-            return self._write_version(item, _format(command, item))
-        if rule.policy is None:
-            return self._approve(uri, item, _format(command, item), now)
+            return self._run(uri, rule, item, now)
         if isinstance(command, Delete):
-            self.windows.unset_policy(rule.policy, now)
+            self._remove(rule, now)
             return StatusCode.OK
-        return self._write_policy(rule.policy, item, _format(command, item), now)
+        format_ = _format(command, item)
+        if rule.sets_version:
+            return self._write_version(item, format_)
+        if rule.setting is not None:
+            return self._write_setting(rule.setting, rule.format, item, format_)
+        if rule.policy is not None:
+            return self._write_policy(rule.policy, item, format_, now)
+        return self._approve(uri, item, format_, now)
 
-    def _write_version(self, item: Item, format_: str) -> StatusCode:
-        """A version this build knows and that is not below the one it has; how Windows refuses others is not known."""
-        if format_ != _SYNC_VERSION.format:
+    def _run(self, uri: LocURI, rule: _Rule, item: Item, now: datetime) -> StatusCode:
+        if rule.ends_management:
+            return self._unenrol(uri, item)
+        self.windows.roll_back(_ROLLBACKS[uri.segments[-1].lower()], now)
+        return StatusCode.OK
+
+    def _remove(self, rule: _Rule, now: datetime) -> None:
+        if rule.setting is not None:
+            self.windows.unset_setting(rule.setting)
+            return
+        assert rule.policy is not None, rule  # noqa: S101 - of what takes Delete all else is permanent
+        self.windows.unset_policy(rule.policy, now)
+
+    def _unenrol(self, uri: LocURI, item: Item) -> StatusCode:
+        """End the management; the older node names the server in its data, the newer one in its path."""
+        if len(uri.canonical().segments) == len(_CLIENT) + 1 and item.data != self._provider_id:
+            return StatusCode.COMMAND_FAILED
+        self.windows.leave()
+        return StatusCode.OK
+
+    def _write_setting(self, name: str, wanted: str, item: Item, format_: str) -> StatusCode:
+        """Any value that the DDF allows by itself; what Windows makes of odd combinations is not known."""
+        if format_ != wanted:
             return StatusCode.UNSUPPORTED_MEDIA_TYPE_OR_FORMAT
-        text = item.data or ""
+        value = item.data or ""
         try:
-            validate_setting("SyncApplicationVersion", text)
+            validate_setting(name, value)
         except InvalidValue:
             return StatusCode.COMMAND_FAILED
-        version = text if "." in text else f"{text}.0"
-        least, most = self.windows.state.sync_version, self._build.max_sync_version
-        if not _digits(least) <= _digits(version) <= _digits(most):
+        self.windows.set_setting(name, value)
+        return StatusCode.OK
+
+    def _write_version(self, item: Item, format_: str) -> StatusCode:
+        """A version this build knows and that is not below the one it has."""
+        if format_ != _SYNC_VERSION.format:
+            return StatusCode.UNSUPPORTED_MEDIA_TYPE_OR_FORMAT
+        state = self.windows.state
+        version = sync_version_of(item.data, state.sync_version, self._build.max_sync_version)
+        if version is None:
             return StatusCode.COMMAND_FAILED
         self.windows.set_sync_version(version)
         return StatusCode.OK
@@ -335,8 +368,8 @@ class DeviceTree:
             if not self._build.has(node.since):
                 return None
             return _Rule(node.access, node.format, permanent=node.scope is Scope.PERMANENT)
-        if tuple(map(_normal, canonical.segments)) == self._version_key:
-            return _SYNC_VERSION
+        if (rule := self._client_rule(tuple(map(_normal, canonical.segments)))) is not None:
+            return rule
         key = tuple(name.lower() for name in canonical.segments)
         for area, access in ((_CONFIG, ACCESS), (_RESULT, Access.GET)):
             if key[:-1] == area:
@@ -346,6 +379,20 @@ class DeviceTree:
             return None
         return _INTERIOR if isinstance(found[1], dict) else _FACT
 
+    def _client_rule(self, key: tuple[str, ...]) -> _Rule | None:
+        """The rule of a node that servers write or execute below DMClient; None for any other address."""
+        depth = len(self._provider)
+        name = "/".join(key[depth:]) if key[:depth] == self._provider else None
+        if name == "unenroll" or key == (*_CLIENT, "unenroll"):
+            return _UNENROLL
+        if name == "syncapplicationversion":
+            return _SYNC_VERSION
+        found = None if name is None else setting_row(name)
+        if found is None or not self._build.has(found[1].since):
+            return None
+        path, row = found
+        return _Rule(row.access, row.format, permanent=row.scope is Scope.PERMANENT, setting=path)
+
     def _policy_rule(self, name: str, access: Access) -> _Rule:
         policy = next((each for each in POLICIES.values() if each.name.lower() == name.lower()), None)
         if policy is None or not self._build.has(policy.since):
@@ -354,7 +401,12 @@ class DeviceTree:
 
     def _find(self, uri: LocURI) -> tuple[tuple[str, ...], Branch | Leaf] | None:
         """The node at this address and its names as the tree writes them, or None."""
-        node: Branch | Leaf = root(self.windows, self._build, self._facts, self._provider_id)
+        node: Branch | Leaf = root(
+            self.windows,
+            self._build,
+            self._facts,
+            client_branch(self.windows, self._build, self._provider_id),
+        )
         names: list[str] = []
         for asked in uri.canonical().segments:
             if not isinstance(node, dict):
@@ -409,10 +461,6 @@ def _addresses(command: Add | Replace) -> set[tuple[str, ...]]:
     """What a command's items name, each in the one form that all its addresses have in common."""
     uris = (_target(item)[0] for item in command.items)
     return {tuple(map(_normal, uri.canonical().segments)) for uri in uris if uri is not None}
-
-
-def _digits(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
 
 
 def _user_scope(uri: LocURI) -> bool:

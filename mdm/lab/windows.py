@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from csp.classifications import CLASSIFICATIONS, DEFINITION_UPDATES
 from csp.policy import POLICIES, Merge
 from mdm.lab.dice import Dice
-from mdm.lab.windows_state import Job, Phase, UpdateStatus, WindowsState
+from mdm.lab.windows_state import FIRST_SYNC_VERSION, Job, Phase, UpdateStatus, WindowsState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -111,6 +111,8 @@ class Habits:
     """False: what an Atomic did before it failed cannot be undone, stays, and is answered 516."""
     stops_sequences: bool = False
     """True: a Sequence ends at any failure. False: only at an alert that nobody confirms."""
+    push_channel: str | None = None
+    """Where push notifications reach the device, once its server has set Push/PFN; None: it gets no channel."""
 
 
 class Windows:
@@ -222,6 +224,48 @@ class Windows:
     def set_sync_version(self, version: str) -> None:
         """Write SyncApplicationVersion; sessions that are open go on as they began."""
         self.state = replace(self.state, sync_version=version)
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What stands below DMClient/Provider/{id}, by path."""
+        return self.state.settings or {}
+
+    def provision(self, settings: Mapping[str, str], sync_version: str | None) -> None:
+        """Take over what an enrolment says, in place of what an earlier one did; None leaves the version as it is."""
+        self.state = replace(
+            self.state,
+            settings=dict(settings),
+            sync_version=self.state.sync_version if sync_version is None else sync_version,
+            leaving=False,
+        )
+
+    def set_setting(self, name: str, value: str) -> None:
+        """Write a setting of the management server, by its path as the DDF spells it."""
+        self.state = replace(self.state, settings={**self.settings, name: value})
+
+    def unset_setting(self, name: str) -> None:
+        """Remove a setting of the management server."""
+        kept = {key: value for key, value in self.settings.items() if key != name}
+        self.state = replace(self.state, settings=kept)
+
+    def leave(self) -> None:
+        """End the management by this server, which is still to be told (MS-MDM 3.2.5.1.3)."""
+        self.state = replace(self.state, leaving=True)
+
+    def forget_management(self, now: datetime) -> None:
+        """Be as an unmanaged device: nothing of what the server set is left, and what is installed stays.
+
+        Whether Windows keeps ApprovedUpdates is not published; without RequireUpdateApproval they mean nothing.
+        """
+        self.state = replace(
+            self.state,
+            policies={},
+            approved={},
+            sync_version=FIRST_SYNC_VERSION,
+            settings=None,
+            leaving=False,
+        )
+        self._start(now)
 
     def restart(self, now: datetime) -> None:
         """Restart the device: what waited for it is installed."""

@@ -72,6 +72,10 @@ class WindowsState:
     """`quality` and `feature` to the result of the last rollback."""
     sync_version: str = FIRST_SYNC_VERSION
     """SyncApplicationVersion: the session protocol to speak from the next session on."""
+    settings: Mapping[str, str] | None = None
+    """What stands below DMClient/Provider/{id}, by path; None: no enrolment has set anything yet."""
+    leaving: bool = False
+    """The management has ended here, and the server has not been told yet."""
 
     def to_json(self) -> dict[str, Any]:
         """The state as JSON values."""
@@ -85,6 +89,8 @@ class WindowsState:
             "restart_at": _text(self.restart_at),
             "rollbacks": dict(self.rollbacks),
             "sync_version": self.sync_version,
+            "settings": None if self.settings is None else dict(self.settings),
+            "leaving": self.leaving,
         }
 
     @classmethod
@@ -103,6 +109,9 @@ class WindowsState:
             rollbacks=dict(value["rollbacks"]),
             # Devices made before there was a choice speak what they always did.
             sync_version=value.get("sync_version", FIRST_SYNC_VERSION),
+            # Devices made before they could enrol themselves and leave have done neither.
+            settings=None if value.get("settings") is None else dict(value["settings"]),
+            leaving=value.get("leaving", False),
         )
 
 

@@ -49,6 +49,37 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         bridge.stop()
 
 
+@contextmanager
+def tls_serving(directory: Path, **environment: str) -> Iterator[BridgeProcess]:
+    """A bridge that speaks TLS for contoso.test; the certificates of its authority are always due for renewal."""
+    settings = {
+        "BRIDGE_PUBLIC_URL": "https://enterpriseenrollment.contoso.test",
+        "BRIDGE_CERTIFICATE_DAYS": "30",
+        **environment,
+    }
+    bridge = BridgeProcess(directory / "bridge", free_port(), settings, tls=True)
+    try:
+        bridge.make_authority()
+        bridge.start()
+        yield bridge
+    finally:
+        bridge.stop()
+
+
+@pytest.fixture(scope="session")
+def tls_bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeProcess]:
+    """One that takes user names and passwords (OnPremise)."""
+    with tls_serving(tmp_path_factory.mktemp("tls")) as bridge:
+        yield bridge
+
+
+@pytest.fixture
+def web_bridge(tmp_path: Path) -> Iterator[BridgeProcess]:
+    """One whose sign-in is a page (Federated)."""
+    with tls_serving(tmp_path, BRIDGE_ENROLMENT_SIGN_IN="web") as bridge:
+        yield bridge
+
+
 @pytest.fixture
 def http() -> Iterator[httpx2.Client]:
     """Connections that end with the test."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -25,6 +28,7 @@ from mdm.lab.cast import Cast
 from mdm.lab.demo import DemoOptions, run_demo
 from mdm.lab.enrol import ApiProblem, BridgeApi
 from mdm.lab.generate import build_catalogue
+from mdm.lab.store import DeviceStore
 from mdm.lab.story import NotHeldError, StepResult, Story, _by_update, _short
 
 CATALOGUE = build_catalogue(1, datetime(2026, 11, 21, 12, 0, tzinfo=UTC))
@@ -48,10 +52,12 @@ def test_the_story_holds_and_stays_up(tmp_path: Path) -> None:
         said.append(line)
         if line.startswith("  curl") and "/approvals" in line:
             token = line.partition("Bearer ")[2].partition('"')[0]
+            trusted = ssl.create_default_context(cafile=line.partition("--cacert ")[2].split()[0])
             answer = httpx2.get(
-                f"http://127.0.0.1:{port}/api/v1/devices",
+                f"https://127.0.0.1:{port}/api/v1/devices",
                 headers={"Authorization": f"Bearer {token}"},
                 trust_env=False,
+                verify=trusted,
             )
             answers.append(answer.status_code)
             # what the third line proposes
@@ -61,13 +67,14 @@ def test_the_story_holds_and_stays_up(tmp_path: Path) -> None:
                 content=data,
                 headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
                 trust_env=False,
+                verify=trusted,
             )
             answers.append(made.status_code)
         if "that change something" in line or len(said) > 500:
             stop.set()
 
     results = run_demo(DemoOptions(port=port, data_dir=tmp_path / "demo"), say=say, stop=stop)
-    assert [result.problem for result in results] == [None] * 14
+    assert [result.problem for result in results] == [None] * 17, said[-3:]
     text = "\n".join(said)
     assert "10 devices report" in text
     assert "updates nobody here has heard of" in text
@@ -75,13 +82,23 @@ def test_the_story_holds_and_stays_up(tmp_path: Path) -> None:
     assert "| LICENCE TERMS" in text
     assert "failed with 0x80070070: There is not enough disk space." in text
     assert "Not approved for any group this device is in." in " ".join(text.split())
-    assert "All 14 steps held" in text
+    assert "All 17 steps held" in text
+    assert "FINANCE-01 | Discovery: https://enterpriseenrollment.contoso.test/EnrollmentServer/" in text
+    assert "8 devices have a certificate and speak mutual TLS from now on" in text
+    assert re.search(r"FINANCE-02: [0-9a-f]{16}… is replaced by [0-9a-f]{16}…, with a new key", text)
+    assert "the log says: the client certificate belongs to" in text
+    assert "PLANT-10 is told to leave, says goodbye" in text
     assert answers == [200, 201]
     assert said[-1] == "Stopped."
     with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=5):
         pass
     assert (tmp_path / "demo" / "bridge" / "bridge.sqlite3").exists()
-    assert len(list((tmp_path / "demo" / "devices").iterdir())) == 10
+    records = [json.loads(path.read_text()) for path in (tmp_path / "demo" / "devices").iterdir()]
+    assert len(records) == 10
+    assert sum(record["certificate"] is not None for record in records) == 7
+    assert [record["identity"]["name"] for record in records if not record["account"]["server_uri"]] == [
+        "PLANT-10"
+    ]
 
 
 def test_a_step_that_does_not_hold_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,9 +199,10 @@ def test_ctrl_c_leaves_no_process_and_no_files(tmp_path: Path) -> None:
     )
     try:
         assert process.stdout is not None
-        line = next(line for line in process.stdout if "bridge at http://" in line)
-        url = line.split()[2].rstrip(",")
-        assert httpx2.get(f"{url}/livez", trust_env=False).status_code == 200
+        line = next(line for line in process.stdout if "bridge at https://" in line)
+        url, data_dir = line.split()[2].rstrip(","), line.split()[-1]
+        trusted = ssl.create_default_context(cafile=f"{data_dir}/tls.crt")
+        assert httpx2.get(f"{url}/livez", trust_env=False, verify=trusted).status_code == 200
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     finally:
@@ -194,7 +212,7 @@ def test_ctrl_c_leaves_no_process_and_no_files(tmp_path: Path) -> None:
     assert err == "csp-bridge: stopped before the end of the story\n"
     assert list(tmp_path.glob("csp-bridge-demo-*")) == []
     with pytest.raises(httpx2.ConnectError):
-        httpx2.get(f"{url}/livez", trust_env=False)
+        httpx2.get(f"{url}/livez", trust_env=False, verify=trusted)
 
 
 # --- the checks of the story ----------------------------------------------------------------------------
@@ -211,19 +229,28 @@ class Lines:
         self.lines.append(line)
 
 
-def story(served: Any, http: httpx2.Client, say: Any = None) -> Story:
+@pytest.fixture
+def told(served: Any, http: httpx2.Client, tmp_path: Path) -> Story:
     """A story on a bridge that has devices of others already."""
     props = demo._props(CATALOGUE, 1)
     bridge = BridgeProcess(Path("/nowhere"), 1, {})
-    cast = Cast(CATALOGUE, props, "http://127.0.0.1:9", bridge, lambda: served.api(http), lambda _: [])
+    cast = Cast(
+        CATALOGUE,
+        props,
+        "http://127.0.0.1:9",
+        bridge,
+        lambda: served.api(http),
+        lambda *_: [],
+        DeviceStore(tmp_path / "thieves"),
+    )
     cast.api = served.api(http)
-    return Story(cast, say or Lines())
+    return Story(cast, Lines())
 
 
-def test_a_problem_of_the_api_is_a_step_that_did_not_hold(served: Any, http: httpx2.Client) -> None:
+def test_a_problem_of_the_api_is_a_step_that_did_not_hold(
+    served: Any, http: httpx2.Client, told: Story
+) -> None:
     """Refusals and absences of the bridge end the story with their sentence, not with a traceback."""
-    lines = Lines()
-    told = story(served, http, lines)
     for api, sentence in (
         (BridgeApi(served.bridge.url, "cspb_wrong", http), "HTTP 401 unauthenticated"),
         (BridgeApi("http://127.0.0.1:9", "t", http), "does not answer"),
@@ -235,15 +262,20 @@ def test_a_problem_of_the_api_is_a_step_that_did_not_hold(served: Any, http: htt
         assert sentence in result.problem
 
 
-def test_a_bridge_without_upstream_is_noticed(served: Any, http: httpx2.Client) -> None:
+def test_a_bridge_without_upstream_is_noticed(told: Story) -> None:
     """Nothing is fetched there, and the bridge's own code says why."""
     with pytest.raises(ApiProblem, match="no_upstream"):
-        story(served, http).sync()
+        told.sync()
 
 
-def test_a_licence_that_is_not_asked_for_is_noticed(served: Any, http: httpx2.Client) -> None:
+def test_devices_that_do_not_enrol_are_noticed(told: Story) -> None:
+    """Nobody has come with the token: the step does not hold, and says how many are missing."""
+    with pytest.raises(NotHeldError, match="0 have a certificate"):
+        told.enrol()
+
+
+def test_a_licence_that_is_not_asked_for_is_noticed(told: Story) -> None:
     """On a bridge that knows no metadata the approval goes through, held: the story does not accept that."""
-    told = story(served, http)
     with pytest.raises(NotHeldError, match="nobody has accepted"):
         told.meet_licence()
     for approval in list(told.cast.api.every("/approvals", active="true")):

@@ -163,8 +163,8 @@ def test_sessions_with_a_bridge_are_completed(
     least = 3 if challenged else 2
     # the first session has one message more: it raises the version that the others tell errors with
     assert [report.messages for report in reports] == [least + 1, least, least]
-    assert [command.status for command in reports[0].commands] == [200] * 11
-    assert [command.verb for command in reports[0].commands] == ["Get"] * 10 + ["Replace"]
+    assert [command.status for command in reports[0].commands] == [200] * 13
+    assert [command.verb for command in reports[0].commands] == ["Get"] * 12 + ["Replace"]
     assert reports[0].commands[-1].loc_uri.endswith("/SyncApplicationVersion")
     assert len(wire) == sum(report.messages for report in reports)
     assert len(nonces) == (1 if terms.auth.endswith("basic") else 3)
@@ -330,8 +330,9 @@ def test_long_values_come_in_chunks(served: Any, state_dir: Path, http: httpx2.C
         for each in read_message(reply).commands
         if isinstance(each, Status) and each.cmd == "Results"
     ]
-    # the time in 4 chunks, the build (10.0.26100.4652) in 3 and the edition (Windows 11 Enterprise) in 4
-    assert answers == ["213"] * (3 + 2 + 3)
+    # the time in 4 chunks, the build (10.0.26100.4652) in 3, the edition (Windows 11 Enterprise) in 4, the serial
+    # number (7 characters) in 2
+    assert answers == ["213"] * (3 + 2 + 3 + 1)
     api = served.api(http)
     (known,) = [each for each in api.every("/devices") if each["device_id"] == pc.device_id]
     view = api.get(f"/devices/{known['id']}")

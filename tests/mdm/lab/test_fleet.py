@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 from mdm.cli import main
 from mdm.lab.fleet import run_fleet
 from mdm.lab.muster import FleetOptions, identity_of
+from mdm.lab.store import DeviceStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +75,38 @@ def test_known_devices_need_no_token(options: FleetOptions) -> None:
     lines_of(options)
     said = lines_of(without_token(options, sessions=1))
     assert all(re.search(r"session 2: complete", line) for line in said[1:])
+
+
+def test_devices_follow_the_schedule_they_were_given(options: FleetOptions) -> None:
+    """Without --interval each polls as its enrolment said, accelerated a second a minute; the others as always."""
+    lines_of(options)
+    store = DeviceStore(options.state_dir)
+    record = store.load(identity_of(options.seed, 0).device_id)
+    assert record is not None
+    told = {"Poll/IntervalForFirstSetOfRetries": "1", "Poll/NumberOfFirstRetries": "0"}
+    store.save(replace(record, provisioned=told))
+    first, *others = (identity_of(options.seed, number).name for number in range(3))
+    said: list[str] = []
+    stop = threading.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        if sum(first in each for each in said) == 3:
+            stop.set()
+
+    run_fleet(
+        without_token(options, own_schedule=True, accelerate=True, interval=600, sessions=None),
+        say=say,
+        stop=stop,
+    )
+    assert said[0].endswith(
+        "poll "
+        f"{options.server} as each was told, with minutes that last a second, and every 600 s where nobody has said. "
+        "Ctrl-C stops them."
+    )
+    sessions = Counter(line.split()[1] for line in said[1:])
+    assert sessions[first] == 3
+    assert [sessions[name] for name in others] == [1, 1]
 
 
 def command(options: FleetOptions, *more: str) -> list[str]:

@@ -33,6 +33,12 @@ class Phone:
     record: Any = None
     windows: Windows = field(default_factory=lambda: Windows(lambda _: (), Habits()))
     sessions: int = 0
+    leaves_after: int | None = None
+
+    @property
+    def has_left(self) -> bool:
+        """After its last session."""
+        return self.sessions == self.leaves_after
 
     def __post_init__(self) -> None:
         """Have a name."""
@@ -150,6 +156,54 @@ def test_a_failure_is_tried_again_sooner() -> None:
     assert told == [pytest.approx(5, rel=0.1)]
 
 
+def test_a_device_follows_its_own_schedule() -> None:
+    """First set, second set, then the long run; a minute lasts as long as it is told to."""
+    settings = {
+        "Poll/IntervalForFirstSetOfRetries": "3",
+        "Poll/NumberOfFirstRetries": "2",
+        "Poll/IntervalForSecondSetOfRetries": "15",
+        "Poll/NumberOfSecondRetries": "1",
+        "Poll/IntervalForRemainingScheduledRetries": "480",
+        "Poll/NumberOfRemainingScheduledRetries": "0",
+    }
+    phone = Phone()
+    phone.windows.provision(settings, None)
+    polling = Polling(interval=None, minute=0.001)
+    told: list[float | None] = []
+    stop = threading.Event()
+
+    def tell(_device: object, _report: object, next_in: float | None) -> None:
+        told.append(next_in)
+        if len(told) == 5:
+            stop.set()
+
+    run([phone], polling, tell, stop)
+    assert told == [pytest.approx(pause, rel=0.1) for pause in (0.003, 0.003, 0.015, 0.48, 0.48)]
+
+
+def test_without_a_schedule_of_its_own_a_device_polls_as_it_is_told() -> None:
+    """A device that nobody gave a schedule; and an interval overrides the schedule of one that has it."""
+    scheduled = Phone()
+    scheduled.windows.provision({"Poll/IntervalForFirstSetOfRetries": "3"}, None)
+    for phone, polling, expected in (
+        (Phone(), Polling(interval=None, unscheduled=7), 7),
+        (scheduled, Polling(interval=5), 5),
+        (scheduled, Polling(interval=None), 180),
+    ):
+        arithmetic = _Round([], polling, lambda: NOW, lambda *_: None, Phone.check_in)  # type: ignore[arg-type]
+        assert arithmetic._pause(_Turn(phone, done=1)) == pytest.approx(expected, rel=0.1)  # type: ignore[arg-type]
+
+
+def test_a_device_that_is_told_to_leave_says_goodbye_at_once_and_never_polls_again() -> None:
+    """No waiting for the next interval, no session after the goodbye; one that had left before has none at all."""
+    leaver = Phone(ends=[SessionEnd.COMPLETE, SessionEnd.UNENROLLED], leaves_after=3)
+    gone = Phone(leaves_after=0)
+    told: list[float | None] = []
+    result = run([leaver, gone], Polling(interval=0.01), lambda *each: told.append(each[2]))
+    assert told == [pytest.approx(0.01, rel=0.1), 0.0, None]
+    assert (result.sessions, result.failed) == (3, 0)
+
+
 def test_repeated_failures_are_tried_less_often() -> None:
     """5 s, 10 s, 20 s, up to the interval; a success goes back to the interval."""
     arithmetic = _Round([], Polling(interval=60), lambda: NOW, lambda *_: None, Phone.check_in)  # type: ignore[arg-type]
@@ -209,3 +263,9 @@ def test_a_session_is_one_line(session: SessionReport, next_in: float | None, ex
     assert line.startswith("12:00:00  PC-1  ")
     assert expected in line
     assert "\n" not in line
+    assert "has left" not in line
+
+
+def test_a_goodbye_is_told() -> None:
+    """The line of the last session says that it was the last."""
+    assert session_line(Phone(leaves_after=0), report(), NOW, None).endswith(", has left management")  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mdm.lab.store import Account, DeviceRecord, DeviceStore, Identity
+from mdm.lab.store import Account, DeviceCertificate, DeviceRecord, DeviceStore, Identity, Link
 from mdm.lab.windows_state import WindowsState
 
 if TYPE_CHECKING:
@@ -22,9 +22,20 @@ RECORD = DeviceRecord(
     windows=WindowsState(last_scan=datetime(2026, 11, 21, tzinfo=UTC), policies={"AllowAutoUpdate": "3"}),
     sessions=7,
 )
+ENROLLED = replace(
+    RECORD,
+    identity=replace(RECORD.identity, hardware_id="8F" * 32),
+    certificate=DeviceCertificate(
+        "secret key", "certificate", "root", "middle", "Subject=CN%3Dx", "System", 60, 5
+    ),
+    provisioned={"EntDMID": "dev_1", "Poll/NumberOfFirstRetries": "5"},
+    link=Link("https://mdm.example.test/EnrollmentServer/Enrolment.svc", "127.0.0.1:8443", "roots"),
+)
 
 
-@pytest.mark.parametrize("record", [RECORD, replace(RECORD, nonce=None, windows=WindowsState(), sessions=0)])
+@pytest.mark.parametrize(
+    "record", [RECORD, replace(RECORD, nonce=None, windows=WindowsState(), sessions=0), ENROLLED]
+)
 def test_a_record_comes_back_as_it_was(state_dir: Path, record: DeviceRecord) -> None:
     """What is saved is loaded, by another store on the same directory too."""
     store = DeviceStore(state_dir)
@@ -39,7 +50,7 @@ def test_nobody_else_can_read_it(state_dir: Path) -> None:
     store.save(RECORD)
     assert state_dir.stat().st_mode & 0o777 == 0o700
     assert [path.stat().st_mode & 0o777 for path in state_dir.iterdir()] == [0o600]
-    assert "secret" not in repr(RECORD)
+    assert "secret" not in repr(ENROLLED)
 
 
 def test_an_unknown_device_has_no_record(state_dir: Path) -> None:
@@ -48,12 +59,14 @@ def test_an_unknown_device_has_no_record(state_dir: Path) -> None:
 
 
 def test_a_device_of_before_has_the_usual_server(state_dir: Path) -> None:
-    """A file without the name of the management server is read with the default one, and otherwise as it stands."""
+    """A file of format 2, without the server's name or a certificate, is read with what such a device had."""
     store = DeviceStore(state_dir)
     store.save(RECORD)
     path = store.path(RECORD.identity.device_id)
     value = json.loads(path.read_text())
-    del value["account"]["provider_id"], value["windows"]["sync_version"]
+    del value["account"]["provider_id"], value["windows"]["sync_version"], value["identity"]["hardware_id"]
+    del value["certificate"], value["provisioned"], value["link"]
+    value["format"] = 2
     path.write_text(json.dumps(value))
     assert store.load(RECORD.identity.device_id) == RECORD
     assert RECORD.account.provider_id == "CSPBridge"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -26,6 +27,8 @@ FULL = WindowsState(
     restart_at=NOON,
     rollbacks={"quality": "Rolled back"},
     sync_version="3.0",
+    settings={"Poll/NumberOfFirstRetries": "5"},
+    leaving=True,
 )
 
 
@@ -47,6 +50,13 @@ def test_a_state_of_before_others_could_meddle_has_been_left_alone() -> None:
     value = FULL.to_json()
     del value["foreign"]
     assert WindowsState.from_json(value).foreign == {}
+
+
+def test_a_state_of_before_devices_could_leave_is_as_it_was() -> None:
+    """A device that was stored before it could enrol itself has no settings, and is not leaving."""
+    value = FULL.to_json()
+    del value["settings"], value["leaving"]
+    assert WindowsState.from_json(value) == replace(FULL, settings=None, leaving=False)
 
 
 def test_time_is_written_in_whole_seconds() -> None:
