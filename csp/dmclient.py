@@ -16,7 +16,7 @@ from csp.values import Allowed, AnyText, Choice, Flags, Number, Range, Text, Tru
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["DMCLIENT_TREE", "PROVIDER", "provider_uri", "validate", "validate_together"]
+__all__ = ["DMCLIENT_TREE", "PROVIDER", "provider_leaf", "provider_uri", "validate", "validate_together"]
 
 PROVIDER: Final = "{ProviderID}"
 """The segment of a `Node.path` that stands for the name of a management server on the device."""
@@ -421,6 +421,14 @@ def provider_uri(provider_id: str, name: str) -> str:
     """
     path = _named(name).path.removeprefix("./").split("/")
     return str(LocURI(tuple(provider_id if segment == PROVIDER else segment for segment in path)))
+
+
+def provider_leaf(provider_id: str, name: str) -> str:
+    """The same address as a device is asked for it, and names it in its answer: without the scope.
+
+    Raises as `provider_uri`.
+    """
+    return str(LocURI.parse(provider_uri(provider_id, name)).canonical())
 
 
 def validate(name: str, value: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from csp.answers import leaf_texts
 from csp.queries import identity_queries
-from syncml.status import StatusCode, is_success
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,8 +17,6 @@ __all__ = ["WindowsIdentity", "read_identity"]
 
 _VERSION, _EDITION, _COMPUTER_NAME, _SERIAL_NUMBER = (query.loc_uri for query in identity_queries())
 _ASKED: Final = frozenset({_VERSION, _EDITION, _COMPUTER_NAME, _SERIAL_NUMBER})
-# The device wanted our credentials first: it has not looked at the question, and will be asked again.
-_NO_ANSWER: Final = frozenset({None, StatusCode.INVALID_CREDENTIALS, StatusCode.MISSING_CREDENTIALS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +37,7 @@ class WindowsIdentity:
 
 def read_identity(answers: Iterable[Answer]) -> WindowsIdentity:
     """What the answers, among which there may be any others, say of the device and its Windows."""
-    said: dict[str, str | None] = {}
-    for answer in answers:
-        request, status = answer.request, answer.status
-        if request.verb == "Get" and request.loc_uri in _ASKED and status not in _NO_ANSWER:
-            items = answer.items if is_success(status or 0) else ()
-            texts = ((item.data or "").strip() for item in items)
-            said[request.loc_uri] = next((text for text in texts if text), None)
+    said = leaf_texts(answers, _ASKED)
     return WindowsIdentity(
         version=said.get(_VERSION),
         edition=said.get(_EDITION),

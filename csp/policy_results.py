@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from csp.answers import NOT_LOOKED_AT, text_of
 from csp.policy import POLICIES, canonical, policy_uri, result_uri
 from csp.status import Outcome, outcome
-from syncml.status import StatusCode, is_success
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,8 +25,6 @@ _KINDS: Final = {
     **{("Delete", policy_uri(name)): name for name in POLICIES},
     **{("Get", result_uri(name)): name for name in POLICIES},
 }
-# The device wanted our credentials first: it has not looked at the command, and will get it again.
-_NOT_LOOKED_AT: Final = frozenset({StatusCode.INVALID_CREDENTIALS, StatusCode.MISSING_CREDENTIALS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +51,12 @@ def policy_answers(answers: Iterable[Answer]) -> tuple[PolicyAnswer, ...]:
     for answer in answers:
         request, status = answer.request, answer.status
         name = _KINDS.get((request.verb, request.loc_uri))
-        if name is None or status is None or status in _NOT_LOOKED_AT:
+        if name is None or status is None or status in NOT_LOOKED_AT:
             continue
-        value = _value(answer, name) if request.verb == "Get" else request.data
+        value = request.data
+        if request.verb == "Get":
+            text = text_of(answer)
+            value = None if text is None else canonical(name, text)
         error = answer.original_error
         found.append(PolicyAnswer(name, request.verb, outcome(request, status), status, value, error))
     return tuple(found)
-
-
-def _value(answer: Answer, name: str) -> str | None:
-    """The value a Get brought; None without success, Results, or text in them."""
-    if not is_success(answer.status or 0):
-        return None
-    texts = ((item.data or "").strip() for item in answer.items)
-    return next((canonical(name, text) for text in texts if text), None)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from csp.dmclient import provider_uri
-from csp.locuri import LocURI
+from csp.dmclient import provider_leaf
 from syncml.exchange import Request
 from syncml.status import is_success
 
@@ -35,9 +34,7 @@ def poll_uris(provider_id: str) -> tuple[str, ...]:
 
     Raises InvalidLocURI for a name no address can have.
     """
-    return tuple(
-        str(LocURI.parse(provider_uri(provider_id, f"Poll/{name}")).canonical()) for name in POLL_NODES
-    )
+    return tuple(provider_leaf(provider_id, f"Poll/{name}") for name in POLL_NODES)
 
 
 def poll_requests(provider_id: str, numbers: Mapping[str, int]) -> tuple[Request, ...]:

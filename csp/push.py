@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from csp.dmclient import provider_uri
-from csp.locuri import LocURI
+from csp.answers import leaf_texts
+from csp.dmclient import provider_leaf
 from syncml.exchange import Request
-from syncml.status import StatusCode, is_success
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,8 +32,6 @@ _WORDS: Final = {
     7: "A notification was received, but the device had no power or no network to check in.",
     8: "This edition of Windows takes no notifications.",
 }
-# The device wanted our credentials first: it has not looked at the question, and will be asked again.
-_NO_ANSWER: Final = frozenset({None, StatusCode.INVALID_CREDENTIALS, StatusCode.MISSING_CREDENTIALS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +70,7 @@ def read_push(answers: Iterable[Answer], provider_id: str) -> PushState:
     Raises InvalidLocURI for a name no address can have.
     """
     uris = _uris(provider_id)
-    said: dict[str, str | None] = {}
-    for answer in answers:
-        request, status = answer.request, answer.status
-        if request.verb == "Get" and request.loc_uri in uris and status not in _NO_ANSWER:
-            items = answer.items if is_success(status or 0) else ()
-            texts = ((item.data or "").strip() for item in items)
-            said[request.loc_uri] = next((text for text in texts if text), None)
+    said = leaf_texts(answers, uris)
     pfn, channel, number = (said.get(uri) for uri in uris)
     return PushState(pfn, channel, _status(number), answered=uris[1] in said)
 
@@ -93,8 +84,7 @@ def push_words(status: int | None) -> str:
 
 def _uris(provider_id: str) -> tuple[str, str, str]:
     pfn, channel, status = (
-        str(LocURI.parse(provider_uri(provider_id, f"Push/{name}")).canonical())
-        for name in ("PFN", "ChannelURI", "Status")
+        provider_leaf(provider_id, f"Push/{name}") for name in ("PFN", "ChannelURI", "Status")
     )
     return pfn, channel, status
 

@@ -19,8 +19,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from csp.dmclient import provider_uri
-from csp.locuri import LocURI
+from csp.answers import text_of
+from csp.dmclient import provider_leaf
 from syncml.exchange import Request
 from syncml.status import StatusCode, is_success
 
@@ -63,7 +63,7 @@ def queries(provider_id: str) -> tuple[Request, ...]:
 
     Raises InvalidLocURI for a name no address can have.
     """
-    return tuple(Request("Get", _uri(provider_id, name)) for name in (_CURRENT, _CEILING))
+    return tuple(Request("Get", provider_leaf(provider_id, name)) for name in (_CURRENT, _CEILING))
 
 
 def raise_request(provider_id: str, current: str | None, ceiling: str | None) -> Request | None:
@@ -74,7 +74,9 @@ def raise_request(provider_id: str, current: str | None, ceiling: str | None) ->
     speaks, knows = _number(current), _number(ceiling)
     if speaks is None or knows is None or not speaks < _FIRST_WITH_ERRORS <= knows:
         return None
-    return Request("Replace", _uri(provider_id, _CURRENT), format="chr", type="text/plain", data=WANTED)
+    return Request(
+        "Replace", provider_leaf(provider_id, _CURRENT), format="chr", type="text/plain", data=WANTED
+    )
 
 
 def read(answers: Iterable[Answer], provider_id: str) -> SyncVersions:
@@ -83,7 +85,7 @@ def read(answers: Iterable[Answer], provider_id: str) -> SyncVersions:
     An accepted Replace counts as what it wrote. A device that knows newer versions, but has no node for its
     own, speaks 1.0. Raises InvalidLocURI for a name no address can have.
     """
-    current_uri, ceiling_uri = (_uri(provider_id, name) for name in (_CURRENT, _CEILING))
+    current_uri, ceiling_uri = (provider_leaf(provider_id, name) for name in (_CURRENT, _CEILING))
     current = ceiling = None
     answered = unset = False
     for answer in answers:
@@ -94,9 +96,9 @@ def read(answers: Iterable[Answer], provider_id: str) -> SyncVersions:
         if request.verb == "Replace":
             current = request.data if is_success(answer.status) else current
         elif request.loc_uri == ceiling_uri:
-            ceiling = _value(answer)
+            ceiling = text_of(answer)
         else:
-            current = _value(answer)
+            current = text_of(answer)
             unset = answer.status == StatusCode.NOT_FOUND
     if unset and current is None and ceiling is not None:
         current = _UNSET
@@ -107,18 +109,6 @@ def tells_errors(version: str | None) -> bool:
     """True if a device that speaks this version tells the HRESULT behind a status; an unknown version does not."""
     number = _number(version)
     return number is not None and number >= _FIRST_WITH_ERRORS
-
-
-def _uri(provider_id: str, name: str) -> str:
-    return str(LocURI.parse(provider_uri(provider_id, name)).canonical())
-
-
-def _value(answer: Answer) -> str | None:
-    """The text a Get brought; None without success, Results, or text in them."""
-    if not is_success(answer.status or 0):
-        return None
-    texts = ((item.data or "").strip() for item in answer.items)
-    return next((text for text in texts if text), None)
 
 
 def _number(version: str | None) -> tuple[int, ...] | None:

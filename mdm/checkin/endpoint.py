@@ -5,7 +5,6 @@ A wrong HTTP status makes a device back off or leave, so whatever can be said in
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -17,7 +16,7 @@ from starlette.routing import Route
 from mdm.checkin.delivery import Delivery
 from mdm.clock import utc_now
 from mdm.errors import Unavailable
-from mdm.tls.peer import peer_certificate
+from mdm.tls.peer import is_private, peer_certificate
 from syncml.auth import MAC_HEADER
 from syncml.errors import LimitExceeded, RemoteProtocolError
 from syncml.limits import DEFAULT_LIMITS
@@ -53,7 +52,7 @@ def omadm_route(checkin: CheckIn, path: str = "/omadm", *, clock: Callable[[], d
             body = await _body(request)
             delivery = Delivery(
                 body=body,
-                private=_private(request),
+                private=is_private(request),
                 remote_addr=request.client.host if request.client else "",
                 mac=request.headers.get(MAC_HEADER),
                 certificate=peer_certificate(request.scope),
@@ -86,16 +85,6 @@ async def _body(request: Request) -> bytes:
             raise LimitExceeded(f"the message is larger than {DEFAULT_LIMITS.bytes} bytes")
         parts.append(part)
     return b"".join(parts)
-
-
-def _private(request: Request) -> bool:
-    """True for TLS, and for a peer on this machine: a TLS terminator, or a trial."""
-    if request.url.scheme == "https":
-        return True
-    try:
-        return request.client is not None and ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
 
 
 def _refusal(request: Request, status: int, detail: str) -> Response:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
 
+from csp.answers import NOT_LOOKED_AT
 from csp.status import Outcome, Target, outcome, target_of
 from mdm.devices.timeline import COMMAND_FAILED, Event, record_events
 from mdm.storage.statements import table_of
@@ -38,8 +39,6 @@ _REMEMBERED: Final = 200
 _TEXT: Final = 256
 """Characters kept of a text a device sends, and of an address."""
 _DECLINED: Final = frozenset({Outcome.UNSUPPORTED, Outcome.REFUSED, Outcome.RETRY})
-# The device wanted our credentials first: it has not looked at the command, and will be asked again.
-_NOT_LOOKED_AT: Final = frozenset({StatusCode.INVALID_CREDENTIALS, StatusCode.MISSING_CREDENTIALS})
 
 
 def record_failures(
@@ -64,7 +63,7 @@ def record_failures(
 
 def _has_failed(answer: Answer) -> bool:
     request, status = answer.request, answer.status
-    if status is None or status < StatusCode.BAD_REQUEST or status in _NOT_LOOKED_AT:
+    if status is None or status < StatusCode.BAD_REQUEST or status in NOT_LOOKED_AT:
         return False
     result, target = outcome(request, status), target_of(request.loc_uri)
     if result not in _DECLINED or (request.verb == "Add" and target is Target.GUID_NODE):

@@ -15,10 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mdm.clock import utc_now
-from mdm.enrolment.arrival import is_private, own_url
+from mdm.enrolment.arrival import own_url
 from mdm.enrolment.envelope import LIMITS
 from mdm.enrolment.service import DISCOVERY_PATH, ENROLMENT_PATH, POLICY_PATH, Asked
-from mdm.tls.peer import peer_certificate
+from mdm.tls.peer import is_private, peer_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,13 +12,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from mdm.clock import utc_now
-from mdm.enrolment.arrival import is_private, own_url
+from mdm.enrolment.arrival import own_url
 from mdm.enrolment.oidc import OpenIdProvider
 from mdm.enrolment.pages import problem_page
 from mdm.enrolment.service import SIGN_IN_PATH
 from mdm.enrolment.sign_in import RETURN_PATH, Caller, Reply, SignIn
 from mdm.enrolment.sign_in_visit import LIFETIME
 from mdm.errors import Unavailable
+from mdm.tls.peer import is_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

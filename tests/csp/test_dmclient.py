@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csp.dmclient import DMCLIENT_TREE, PROVIDER, provider_uri, validate, validate_together
+from csp.dmclient import DMCLIENT_TREE, PROVIDER, provider_leaf, provider_uri, validate, validate_together
 from csp.errors import InvalidLocURI, InvalidValue
 from csp.tree import Access, Node, Occurrence, Scope, children_of
 from csp.values import Choice, Flags, Number, Range, Truth
@@ -70,6 +70,7 @@ def test_one_setting_excludes_another() -> None:
 def test_a_setting_has_its_address(provider: str, name: str, uri: str) -> None:
     """The server's name is escaped, whatever it is."""
     assert provider_uri(provider, name) == uri
+    assert provider_leaf(provider, name) == uri.replace("./Device/", "./")
 
 
 def test_what_has_no_address_is_refused() -> None:
