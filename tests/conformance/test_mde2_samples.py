@@ -19,6 +19,7 @@ from mdm.enrolment.poll_schedule import PollSchedule
 from mdm.enrolment.provisioning import Account, Certificate, enrolment_document, renewal_document
 from mdm.enrolment.renewal import by_certificate
 from mdm.enrolment.wstep import RST, RequestKind, read_token_request, write_token_response
+from mdm.lab.mde2 import NAMESPACES
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "mde2"
 
@@ -71,20 +72,20 @@ def test_discover(name: str) -> None:
     assert found.email
 
 
-@pytest.mark.parametrize(
-    ("name", "policy"),
-    [
-        ("msmde2-4.1.2.2-discover-response-certificate.xml", "Certificate"),
-        ("msmde2-4.1.2.3-discover-response-onpremise.xml", "OnPremise"),
-    ],
-)
-def test_discover_response(name: str, policy: str) -> None:
-    """The same elements in the same order."""
-    discover = Discover("", (4, 0), (policy,), None, None, None)
+@pytest.mark.parametrize("name", names("msmde2-4.1.2*") + names("msdocs-*-2-env-DiscoverResponse.xml"))
+def test_discover_response(name: str) -> None:
+    """The same elements in the same order, for each way to authenticate."""
+    policy = etree.fromstring(sample(name)).xpath('string(//*[local-name() = "AuthPolicy"])').strip()
     ours = write_discover_response(
-        discover, relates_to="x", activity_id="y", policy_url="https://x", enrolment_url="https://x"
+        Discover("", (4, 0), (policy,), None, None, None),
+        relates_to="x",
+        activity_id="y",
+        policy_url="https://x",
+        enrolment_url="https://x",
+        sign_in_url="https://x",
     )
-    assert bodies(ours, sample(name))[0] == bodies(ours, sample(name))[1]
+    found, wanted = bodies(ours, sample(name))
+    assert found == wanted
 
 
 @pytest.mark.parametrize("name", names("msmde2-4.2.1*") + names("msdocs-*-3-env-GetPolicies.xml"))
@@ -121,6 +122,23 @@ def test_get_policies_response(name: str) -> None:
     )
     found, wanted = bodies(ours, theirs)
     assert found == wanted
+
+
+@pytest.mark.parametrize("name", names("msdocs-*-4-env-GetPoliciesResponse.xml"))
+def test_get_policies_response_of_the_pages(name: str) -> None:
+    """The pages print less than the specification: what they have is in ours, in the same order."""
+    ours, theirs = (
+        [each.tag for each in etree.fromstring(data).iter("{*}*")]
+        for data in (
+            write_get_policies_response(
+                relates_to="x", validity=timedelta(days=365), renewal=timedelta(days=42)
+            ),
+            sample(name),
+        )
+    )
+    start = f"{{{NAMESPACES['p']}}}GetPoliciesResponse"
+    rest = iter(ours[ours.index(start) :])
+    assert all(tag in rest for tag in theirs[theirs.index(start) :])
 
 
 @pytest.mark.parametrize(
@@ -167,6 +185,14 @@ def test_token_response(name: str) -> None:
         ),
         (
             "msmde2-2.2.10-fault-devicecapreached.xml",
+            EnrolmentFault(Subcode.AUTHORIZATION, "device cap reached", error=ErrorType.DEVICE_CAP_REACHED),
+        ),
+        (
+            "msdocs-mobile-device-enrollment-1-env.xml",
+            EnrolmentFault(Subcode.AUTHORIZATION, "This User is not authorized to enroll"),
+        ),
+        (
+            "msdocs-mobile-device-enrollment-2-env.xml",
             EnrolmentFault(Subcode.AUTHORIZATION, "device cap reached", error=ErrorType.DEVICE_CAP_REACHED),
         ),
     ],
@@ -263,3 +289,11 @@ def test_the_renewal_document(replaced: bool) -> None:  # noqa: FBT001
         for document in (etree.fromstring(ours), theirs)
     )
     assert found == wanted
+
+
+def test_no_sample_is_forgotten() -> None:
+    """Each sample that is XML is held against the code by a test of this file."""
+    source = Path(__file__).read_text(encoding="utf-8")
+    patterns = re.findall(r'"((?:ms|fleet)[^"]*)"', source)
+    used = {path.name for pattern in patterns for path in SHARED.glob(pattern)}
+    assert {path.name for path in SHARED.glob("*.xml")} <= used
