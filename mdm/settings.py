@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL
 from csp.errors import InvalidLocURI
 from csp.locuri import LocURI
 from mdm.enrolment.poll_schedule import PollSchedule
+from mdm.storage.secrets import parse_key
 from mdm.storage.urls import parse_database_url
 
 if TYPE_CHECKING:
@@ -65,6 +66,11 @@ def _http_url(text: str) -> str:
 
 def _database_url(secret: SecretStr) -> SecretStr:
     parse_database_url(secret.get_secret_value())
+    return secret
+
+
+def _secret_key(secret: SecretStr) -> SecretStr:
+    parse_key(secret.get_secret_value())
     return secret
 
 
@@ -149,6 +155,8 @@ class Settings(BaseSettings):
     """Port to listen on; 0 takes a free one."""
     data_dir: Path = Path("data")
     """Directory of the embedded database and of the key file; made with mode 0700 if it is missing."""
+    secret_key: Annotated[SecretStr, AfterValidator(_secret_key)] | None = None
+    """Key that stored secrets are encrypted with, 32 random octets in base64; without it, the key file `secret.key`."""
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] | None = None
     """`postgresql://user:password@host/name`, or `sqlite:///path`; without it, SQLite in the data directory."""
     database_pool_size: int = Field(default=10, ge=1, le=100)
@@ -188,7 +196,7 @@ class Settings(BaseSettings):
     provider_id: Annotated[str, AfterValidator(_node_name)] = "CSPBridge"
     """Name under which devices are enrolled with this service: their `DMClient/Provider` node, the PROVIDER-ID."""
     certificate_days: int = Field(default=365, ge=1, le=3650)
-    """Days that a device's certificate is valid; Windows renews it from 42 days before its end on."""
+    """Days that a device's certificate is valid; Windows renews it in the last 42, or half of them if that is less."""
     poll_schedule: Annotated[str, AfterValidator(_poll_schedule)] = str(PollSchedule())
     """When enrolled devices come by themselves: count x minutes once or twice, then minutes for ever."""
     wns_pfn: Annotated[str, AfterValidator(_package_family_name)] | None = None

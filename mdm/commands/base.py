@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from sqlalchemy import inspect
 from mdm.log import configure_logging
 from mdm.settings import load_settings
 from mdm.storage.engine import Database
+from mdm.storage.secrets import SecretBox, parse_key
 
 if TYPE_CHECKING:
     import argparse
@@ -25,9 +27,9 @@ __all__ = [
     "EXIT_USAGE",
     "CommandError",
     "add_data_dir",
-    "key_file",
     "open_database",
     "prepare_schema",
+    "secret_box",
     "settings_of",
 ]
 
@@ -69,9 +71,19 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return settings
 
 
-def key_file(settings: Settings) -> Path:
-    """Where the key for stored device credentials lives: beside the database, never in it."""
-    return settings.data_dir / "secret.key"
+def secret_box(settings: Settings) -> SecretBox:
+    """What opens stored secrets: with the key of the settings, or else that of the key file, made if it is missing.
+
+    Raises Unavailable where the file cannot be used.
+    """
+    if settings.secret_key is not None:
+        return SecretBox(parse_key(settings.secret_key.get_secret_value()))
+    path = settings.data_dir / "secret.key"
+    box = SecretBox.from_file(path)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        log.warning("key_file_open_to_others", path=str(path), mode=f"{mode:04o}", want="0600")
+    return box
 
 
 @contextmanager

@@ -31,14 +31,13 @@ from mdm.commands.base import (
     EXIT_FAILED,
     CommandError,
     add_data_dir,
-    key_file,
     open_database,
     prepare_schema,
+    secret_box,
     settings_of,
 )
 from mdm.errors import Conflict, NotFound
 from mdm.rest.encoding import time_text
-from mdm.storage.secrets import SecretBox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,9 +46,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from mdm.ca.keys import AuthorityKey
+    from mdm.storage.secrets import SecretBox
 
 __all__ = ["add_parser"]
 
+_ISSUED: Final = "{:<24}  {:<40}  {}\n"
+"""A line of 78 characters: what `revoke` wants to be told stands there whole."""
 _ORIGIN: Final = Origin(actor="command-line")
 _MAX_YEARS: Final = 30
 _MAX_LIMIT: Final = 100_000
@@ -105,7 +107,7 @@ def add_parser(subparsers: Any) -> None:
     )
 
     issued = _verb(verbs, "issued", "list issued certificates, newest first", _issued)
-    issued.add_argument("--device", metavar="ID", help="only those of this device (its DM Source)")
+    issued.add_argument("--device", metavar="ID", help="only those of this device: its id, or its DeviceID")
     issued.add_argument(
         "--thumbprint", type=_thumbprint, metavar="HEX", help="only the one that Windows shows so"
     )
@@ -203,23 +205,14 @@ def _show(args: argparse.Namespace) -> int:
 def _issued(args: argparse.Namespace) -> int:
     now = utc_now()
     with _work(args) as (conn, _):
-        found = list_issued(conn, limit=args.limit, device_id=args.device, thumbprint=args.thumbprint)
-    rows = [("SERIAL", "STATE", "ISSUED", "UNTIL", "SUBJECT", "DEVICE")]
-    rows += [
-        (
-            each.serial,
-            each.state(now),
-            _day(each.issued_at),
-            _day(each.not_after),
-            each.subject,
-            each.device_id or "-",
-        )
-        for each in found
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        found = list_issued(conn, limit=args.limit, device=args.device, thumbprint=args.thumbprint)
+        if not found and args.device is not None:
+            found = list_issued(conn, limit=args.limit, device_id=args.device, thumbprint=args.thumbprint)
+    sys.stdout.write(_ISSUED.format("DEVICE", "SERIAL", "GOOD UNTIL"))
+    for each in found:
+        state = each.state(now)
+        end = f"{each.not_after:%Y-%m-%d}" if state == "active" else state
+        sys.stdout.write(_ISSUED.format(each.device or "-", each.serial, end))
     return 0
 
 
@@ -261,7 +254,7 @@ def _work(args: argparse.Namespace, *, writing: bool = False) -> Iterator[tuple[
         prepare_schema(database)
         try:
             with database.write() if writing else database.read() as conn:
-                yield conn, SecretBox.from_file(key_file(settings))
+                yield conn, secret_box(settings)
         except (CaError, Conflict) as error:
             raise CommandError(error.detail) from error
         except NotFound as error:

@@ -19,15 +19,14 @@ from mdm.clock import utc_now
 from mdm.commands.base import (
     CommandError,
     add_data_dir,
-    key_file,
     open_database,
     prepare_schema,
+    secret_box,
     settings_of,
 )
 from mdm.errors import Unavailable
 from mdm.heap import settle_heap
 from mdm.log import UVICORN_OPTIONS, configure_logging
-from mdm.storage.secrets import SecretBox
 from mdm.tls.errors import TlsError
 from mdm.tls.forwarded import ClientCertificates, TrustedProxies
 from mdm.tls.protocol import TlsHttpProtocol
@@ -88,7 +87,7 @@ def _serve(args: argparse.Namespace) -> int:
     configure_logging(settings.log_format, settings.log_level)
     with open_database(settings) as database:
         _prepare(database)
-        box = SecretBox.from_file(key_file(settings))
+        box = secret_box(settings)
         refusals = Refusals()
         context = _tls(settings, refusals)
         listener = _listen(settings.host, settings.port)

@@ -1,7 +1,8 @@
 """`SecretBox`: encrypts what must be stored and read back, such as device verifiers.
 
 AES-256-GCM with a random 96-bit nonce (NIST SP 800-38D section 8.2.2 allows 2**32 values under one key). The
-key lives in a file beside the database, never in it: a copy of the database alone opens nothing.
+key comes from the settings or lives in a file beside the database, never in it: a copy of the database alone opens
+nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from mdm.errors import Unavailable
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["SecretBox", "read_key"]
+__all__ = ["SecretBox", "parse_key", "read_key"]
 
 _VERSION: Final = b"\x01"
 """First byte of every sealed value: the algorithm, so that another can follow."""
@@ -61,7 +62,7 @@ class SecretBox:
         told to a device as a wrong password.
         """
         version, nonce = sealed[:1], sealed[1 : 1 + _NONCE_BYTES]
-        unreadable = "A stored secret cannot be opened: the key file is not the database's."
+        unreadable = "A stored secret cannot be opened: the key is not the database's."
         if version != _VERSION or len(nonce) != _NONCE_BYTES:
             raise Unavailable(unreadable)
         try:
@@ -87,11 +88,19 @@ def read_key(path: Path) -> bytes:
     except OSError as error:
         raise Unavailable(f"The key file {path} cannot be used: {error.strerror}.") from error
     try:
+        return parse_key(line)
+    except ValueError:
+        raise Unavailable(f"The key file {path} holds no key: one line of base64 was expected.") from None
+
+
+def parse_key(line: str | bytes) -> bytes:
+    """Return the 32 octets that a line of base64 stands for; raises ValueError if it stands for anything else."""
+    try:
         key = base64.b64decode(line.strip(), validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != _KEY_BYTES:
-        raise Unavailable(f"The key file {path} holds no key: one line of base64 was expected.")
+        raise ValueError(f"must be {_KEY_BYTES} random octets in base64")
     return key
 
 

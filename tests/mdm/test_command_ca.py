@@ -19,13 +19,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from sqlalchemy import text
 
-from mdm.audit import list_entries
+from mdm.audit import Origin, list_entries
 from mdm.ca.authority import Authority, Issued
 from mdm.ca.certificates import build_root
 from mdm.ca.checking import check
+from mdm.ca.issued import bind
 from mdm.cli import main
 from mdm.clock import utc_now
 from mdm.commands import ca as command
+from mdm.devices.registry import create_device, device_pk
 from mdm.storage.secrets import SecretBox
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ def test_nothing_is_there_yet(run: Run) -> None:
     remedy = "csp-bridge: There is no certificate authority yet: csp-bridge ca create makes one.\n"
     assert run("show", "--pem") == (2, "", remedy)
     assert run("crl") == (2, "", remedy)
-    assert run("issued")[1] == "SERIAL  STATE  ISSUED  UNTIL  SUBJECT  DEVICE\n"
+    assert run("issued")[1].split() == ["DEVICE", "SERIAL", "GOOD", "UNTIL"]
 
 
 def test_created_and_shown(run: Run, database: Database, data_dir: Path) -> None:
@@ -213,10 +215,12 @@ def test_issued_and_revoked(run: Run, database: Database, issue: Callable[[str],
     """Listed, found by the thumbprint that Windows shows, taken back by the serial number in any spelling."""
     run("create")
     one, other = issue("one"), issue("other")
-    rows = [line.split() for line in run("issued")[1].splitlines()[1:]]
-    assert {(row[0], row[1], row[4], row[5]) for row in rows} == {
-        (one.serial, "active", "CN=one", "-"),
-        (other.serial, "active", "CN=other", "-"),
+    lines = run("issued")[1].splitlines()
+    assert max(map(len, lines)) <= 80
+    end = f"{x509.load_der_x509_certificate(one.der).not_valid_after_utc:%Y-%m-%d}"
+    assert {tuple(line.split()) for line in lines[1:]} == {
+        ("-", one.serial, end),
+        ("-", other.serial, end),
     }
     assert len(run("issued", "--limit", "1")[1].splitlines()) == 2
     assert len(run("issued", "--device", "nobody")[1].splitlines()) == 1
@@ -228,6 +232,7 @@ def test_issued_and_revoked(run: Run, database: Database, issue: Callable[[str],
     with database.read() as conn:
         assert not check(conn, one.der, utc_now()).ok
         assert check(conn, other.der, utc_now()).ok
+    assert f"{one.serial}  revoked\n" in run("issued")[1]
     assert re.fullmatch(
         rf"{one.serial} \(CN=one\) was revoked at .*Z, reason keyCompromise\.\n",
         run("revoke", one.serial)[1],
@@ -264,3 +269,21 @@ def test_the_revocation_list(run: Run, issue: Callable[[str], Issued], tmp_path:
         "",
         f"csp-bridge: {missing} cannot be written: No such file or directory.\n",
     )
+
+
+def test_issued_to_a_device(
+    run: Run, database: Database, data_dir: Path, issue: Callable[[str], Issued]
+) -> None:
+    """Found by the id that `devices list` shows, and by the DeviceID that the device says."""
+    run("create")
+    one = issue("one")
+    issue("other")
+    box = SecretBox.from_file(data_dir / "secret.key")
+    with database.write() as conn:
+        device, _ = create_device(
+            conn, Origin("test"), box, device_id="DEV1", name="pc", auth="syncml:auth-md5", now=utc_now()
+        )
+        bind(conn, one.serial, device_pk(conn, device.id))
+    for name in (device.id, "DEV1"):
+        (line,) = run("issued", "--device", name)[1].splitlines()[1:]
+        assert line.split()[:2] == [device.id, one.serial]

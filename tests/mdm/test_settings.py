@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,10 @@ def test_a_missing_secrets_directory_is_a_problem(monkeypatch: pytest.MonkeyPatc
             "database_url",
             "mysql://u:p@h/d",
             "names the database mysql; only sqlite and postgresql are supported",
+        ),
+        *(
+            ("secret_key", key, "must be 32 random octets in base64")
+            for key in ("", "canary", "A" * 43, b64encode(bytes(31)).decode())
         ),
         ("database_url", "sqlite://", "must name a file: the database cannot live in memory"),
         *(

@@ -49,7 +49,7 @@ def test_any_changed_bit_is_noticed() -> None:
     for position in range(len(sealed) * 8):
         changed = bytearray(sealed)
         changed[position // 8] ^= 1 << position % 8
-        with pytest.raises(Unavailable, match="key file is not the database's"):
+        with pytest.raises(Unavailable, match="key is not the database's"):
             SecretBox(KEY).open(bytes(changed))
 
 
@@ -62,7 +62,7 @@ def test_a_cut_value_is_refused(length: int) -> None:
 
 def test_another_key_opens_nothing() -> None:
     """A database restored without its key file is an outage, not a wrong password."""
-    with pytest.raises(Unavailable, match="key file is not the database's"):
+    with pytest.raises(Unavailable, match="key is not the database's"):
         SecretBox(bytes(32)).open(SecretBox(KEY).seal(b"verifier"))
 
 
