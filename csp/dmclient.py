@@ -6,6 +6,7 @@ DDF of the DMClient CSP, its page for what the DDF leaves open, and MS-MDM for t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from csp.errors import InvalidValue, quoted
@@ -423,6 +424,7 @@ def provider_uri(provider_id: str, name: str) -> str:
     return str(LocURI(tuple(provider_id if segment == PROVIDER else segment for segment in path)))
 
 
+@lru_cache(maxsize=256)
 def provider_leaf(provider_id: str, name: str) -> str:
     """The same address as a device is asked for it, and names it in its answer: without the scope.
 

@@ -22,7 +22,6 @@ from mdm.devices.worker import MembershipWorker
 from mdm.enrolment.endpoint import enrolment_routes
 from mdm.enrolment.faults import Spelling
 from mdm.enrolment.poll_schedule import PollSchedule
-from mdm.enrolment.provisioning import RENEW_DAYS
 from mdm.enrolment.service import EnrolmentService
 from mdm.enrolment.sign_in_routes import configured_sign_in, sign_in_routes
 from mdm.health import health_routes
@@ -110,7 +109,6 @@ def build_app(
         issuer=lambda conn: Authority.load(conn, box, lifetime=lifetime),
         provider_id=settings.provider_id,
         certificate_lifetime=lifetime,
-        renewal=timedelta(days=RENEW_DAYS),
         poll=poll,
         spelling=Spelling(settings.enrolment_faults),
         web_sign_in=settings.enrolment_sign_in == "web",

@@ -3,21 +3,30 @@
 `BRIDGE_TEST_DATABASE_URL` names a PostgreSQL server on which the tests may create databases
 (`.ci/postgres start DIR` makes a throwaway one and prints its URL). Without it the PostgreSQL half of every
 test that asks for `database` is skipped.
+
+`BRIDGE_TEST_PROFILE=thorough` tries 200 examples of each property where 30 are tried otherwise
+(`pytest -m hypothesis` runs the properties alone).
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import secrets
 import shutil
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import hypothesis
+import psycopg
 import pytest
+from psycopg import sql
 from sqlalchemy import create_engine
+from sqlmodel import SQLModel
 
+import mdm.storage.tables  # noqa: F401 - fills SQLModel.metadata
 from mdm.errors import Unavailable
 from mdm.settings import Settings, load_settings
 from mdm.storage.engine import Database
@@ -25,7 +34,6 @@ from mdm.storage.urls import parse_database_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -33,8 +41,16 @@ SERVER_VARIABLE = "BRIDGE_TEST_DATABASE_URL"
 SERVER_URL = os.environ.get(SERVER_VARIABLE)  # read before `_bare_environment` hides it
 
 # A busy machine makes an example slow now and then: that is what `timeout` in pyproject.toml is for.
-hypothesis.settings.register_profile("bridge", deadline=None, max_examples=200)
-hypothesis.settings.load_profile("bridge")
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=30)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=200)
+hypothesis.settings.load_profile(os.environ.get("BRIDGE_TEST_PROFILE", "quick"))
+
+gc.disable()  # until the tests are collected: modules and test functions are no garbage
+_YOUNG: Final = 50_000
+"""Objects made before the youngest are looked at; a test makes tens of thousands, and hardly a cycle of them."""
+
+_RAM: Final = Path("/dev/shm")  # noqa: S108 - pytest makes a directory of its own in it
+_ENOUGH_RAM: Final = 1 << 30
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,6 +59,26 @@ def pytest_configure(config: pytest.Config) -> None:
     pytest-alembic 0.13.1 binds its checks to this file through an attribute that pytest 9.2 has removed.
     """
     config.option.pytest_alembic_tests_path = os.devnull
+    if "PYTEST_DEBUG_TEMPROOT" not in os.environ and _ram_is_free():
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_RAM)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what starts processes, so that no worker is left alone with the longest test at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and tests out of garbage collection, which would look at them again and again."""
+    gc.freeze()
+    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+    gc.enable()
+
+
+def _ram_is_free() -> bool:
+    """Whether the databases of the tests may lie in memory: each commit waits for the disk otherwise."""
+    return os.access(_RAM, os.W_OK) and shutil.disk_usage(_RAM).free > _ENOUGH_RAM
 
 
 @pytest.fixture(autouse=True)
@@ -71,11 +107,18 @@ def settings(data_dir: Path) -> Settings:
     return load_settings(data_dir=data_dir, port=0)
 
 
+_LOANS: Final = 50
+"""Tests after which a database is replaced: rows deleted leave dead ones behind."""
+
 # --- databases ------------------------------------------------------------------------------------------
 
 
 class Server:
-    """The PostgreSQL server of the tests, and one migrated template database on it for this process."""
+    """The PostgreSQL server of the tests, and one migrated template database on it for this process.
+
+    A migrated database is lent to one test after the other: to empty it takes a tenth of the time that the
+    server needs to make and drop one. One that a test has changed in any other way than by rows is dropped.
+    """
 
     def __init__(self, url: str) -> None:
         """Connect to nothing yet."""
@@ -84,6 +127,29 @@ class Server:
             self.url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5}
         )
         self._template: str | None = None
+        self._spare: str | None = None
+        self._loans = 0
+        self._fresh = ""
+        self._empty: sql.Composed | None = None
+
+    def lend(self) -> str:
+        """The name of a migrated database that nobody else uses."""
+        name, self._spare = self._spare, None
+        if name is not None:
+            return name
+        name, self._loans = self.create(migrated=True), 0
+        if self._empty is None:
+            with self._inside(name) as connection:
+                self._fresh, self._empty = _schema(connection), _emptying(connection)
+        return name
+
+    def take_back(self, name: str) -> None:
+        """Empty it for the next test, or drop it if that is not enough or has been done often."""
+        self._loans += 1
+        if self._loans < _LOANS and self._is_emptied(name):
+            self._spare = name
+        else:
+            self.drop(name)
 
     def create(self, *, migrated: bool) -> str:
         """Create a database and return its name."""
@@ -114,13 +180,67 @@ class Server:
 
     def close(self) -> None:
         """Leave nothing on the server."""
-        if self._template is not None:
-            self.drop(self._template)
+        for name in (self._spare, self._template):
+            if name is not None:
+                self.drop(name)
         self._engine.dispose()
+
+    def _inside(self, name: str) -> psycopg.Connection:
+        return psycopg.connect(self.url_of(name), connect_timeout=5)
+
+    def _is_emptied(self, name: str) -> bool:
+        """Whether it is again what it was when it was made; not if the test has left it locked or altered."""
+        try:
+            with self._inside(name) as connection:
+                connection.execute("SET lock_timeout = '500ms'")
+                if self._empty is None or _schema(connection) != self._fresh:
+                    return False
+                connection.execute(self._empty)
+        except psycopg.Error:
+            return False
+        return True
 
     def _execute(self, statement: str, parameters: dict[str, str] | None = None) -> None:
         with self._engine.connect() as connection:
             connection.exec_driver_sql(statement, parameters)
+
+
+def _schema(connection: psycopg.Connection) -> str:
+    """A sum over everything but rows: it changes with each CREATE, ALTER or DROP."""
+    (found,) = connection.execute(
+        """
+        SELECT concat_ws(' ',
+            (SELECT version_num FROM alembic_version),
+            (SELECT md5(string_agg(concat(oid, xmin), ' ' ORDER BY oid)) FROM pg_class WHERE oid >= 16384),
+            (SELECT md5(string_agg(concat(attrelid, attname, xmin), ' ' ORDER BY attrelid, attnum))
+             FROM pg_attribute WHERE attrelid >= 16384),
+            (SELECT md5(string_agg(concat(oid, xmin), ' ' ORDER BY oid)) FROM pg_constraint WHERE oid >= 16384),
+            (SELECT md5(string_agg(concat(oid, xmin), ' ' ORDER BY oid)) FROM pg_trigger),
+            (SELECT md5(string_agg(concat(oid, xmin), ' ' ORDER BY oid)) FROM pg_proc WHERE oid >= 16384),
+            (SELECT count(*) FROM pg_db_role_setting))
+        """
+    ).fetchone() or ("",)
+    return str(found)
+
+
+def _emptying(connection: psycopg.Connection) -> sql.Composed:
+    """The statements that bring a database back to the rows and sequences it has now."""
+    tables = [sql.Identifier(table.name) for table in SQLModel.metadata.sorted_tables]
+    statements = [sql.SQL("DELETE FROM {}").format(table) for table in reversed(tables)]
+    for table in tables:
+        query = sql.SQL("SELECT json_agg(t)::text FROM {} t").format(table)
+        (rows,) = connection.execute(query).fetchone() or (None,)
+        if rows is not None:
+            copy = sql.SQL("INSERT INTO {0} SELECT * FROM json_populate_recordset(NULL::{0}, {1})")
+            statements.append(copy.format(table, rows))
+    sequences = connection.execute(
+        "SELECT sequencename, coalesce(last_value, start_value), last_value IS NOT NULL FROM pg_sequences"
+    )
+    statements += [
+        sql.SQL("SELECT setval({}, {}, {})").format(f'"{name}"', value, used)
+        for name, value, used in sequences
+    ]
+    return sql.SQL("; ").join(statements)
 
 
 @pytest.fixture(scope="session")
@@ -168,9 +288,9 @@ def database_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def postgresql_url(_server: Server) -> Iterator[str]:
     """The URL of a migrated PostgreSQL database of the test's own."""
-    name = _server.create(migrated=True)
+    name = _server.lend()
     yield _server.url_of(name)
-    _server.drop(name)
+    _server.take_back(name)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 DEFAULT_LIFETIME: Final = timedelta(days=365)
-"""Of a device's certificate. Windows renews from 42 days before the end on."""
+"""Of a device's certificate; `mdm.ca.renewal` says when Windows renews it."""
 _KEY_BITS: Final = 3072
 _SUBJECT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@ -]{0,62}[A-Za-z0-9._@-])?", re.ASCII)
 """Names that need no escaping, neither in RFC 4514 nor where Windows searches its stores for them."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from mdm.ca.certificates import read_certificate
 from mdm.ca.chain import signed_by
@@ -63,13 +63,17 @@ class CertificateVerdict:
 _authority: Final = table_of(CertificateAuthority)
 _issued: Final = table_of(IssuedCertificate)
 _CHAINS: Final = select(_authority.c.root_der, _authority.c.intermediate_der)
-_ROW: Final = select(
-    _issued.c.sha256,
-    _issued.c.device_pk,
-    _issued.c.revoked_at,
-    _authority.c.root_der,
-    _authority.c.intermediate_der,
-).join_from(_issued, _authority)
+_ROW: Final = (
+    select(
+        _issued.c.sha256,
+        _issued.c.device_pk,
+        _issued.c.revoked_at,
+        _authority.c.root_der,
+        _authority.c.intermediate_der,
+    )
+    .join_from(_issued, _authority)
+    .where(_issued.c.serial == bindparam("b_serial"))
+)
 
 
 def check(conn: Connection, der: bytes, now: datetime) -> CertificateVerdict:
@@ -84,7 +88,7 @@ def check(conn: Connection, der: bytes, now: datetime) -> CertificateVerdict:
     except InvalidDer:
         return CertificateVerdict(ok=False, why=Refusal.UNREADABLE)
     serial = serial_text(certificate.serial_number)
-    row = conn.execute(_ROW.where(_issued.c.serial == serial)).one_or_none()
+    row = conn.execute(_ROW, {"b_serial": serial}).one_or_none()
     # The digest covers all octets, the signature's too: a certificate made to look like ours is not the one issued.
     if row is None or not hmac.compare_digest(row.sha256, hashlib.sha256(der).hexdigest()):
         return CertificateVerdict(ok=False, why=_stranger(conn, certificate), serial=serial)

@@ -20,7 +20,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from sqlalchemy import and_, bindparam, delete, func, select
+from sqlalchemy import and_, bindparam, delete, func, or_, select
 
 from mdm.ca.checking import Refusal, check
 from mdm.checkin.delivery import Delivery, Reply
@@ -67,7 +67,7 @@ FIRST_BLOCK: Final = timedelta(seconds=30)
 LONGEST_BLOCK: Final = timedelta(minutes=15)
 
 FAILURES_KEPT: Final = timedelta(hours=1)
-"""Failures this long ago count no more."""
+"""Failures this long ago count no more, nor those so far ahead that the clock must have been wrong."""
 
 SESSION_IDLE: Final = timedelta(minutes=30)
 """An open session not heard of for this long is over."""
@@ -305,7 +305,8 @@ def _repetition(
     answered = Repeated(device.device_id, Reply(bytes(stored.reply), stored.mac))
     same = hmac.compare_digest(bytes(stored.request_sha256), claim.delivery.digest)
     overtaken = session is not None and int(claim.header.msg_id) < session.state.device_msg_id
-    fresh = now - stored.sent_at <= (OVERTAKEN_WINDOW if overtaken else REPEAT_WINDOW)
+    # Either way: what lies in the future was sent before a wrong clock was put right, and is as old as that.
+    fresh = abs(now - stored.sent_at) <= (OVERTAKEN_WINDOW if overtaken else REPEAT_WINDOW)
     # Where credentials are shown once, a later message that shows them begins a session anew.
     inside = not device.auth_each_message and int(claim.header.msg_id) > 1 and not claim.proof.given
     return (answered if fresh or inside else None), (same and fresh) or inside
@@ -387,7 +388,7 @@ def _authenticate(
     if not claim.proof.given:
         chal = challenge(known.scheme, known.nonce)
         return Refused(StatusCode.MISSING_CREDENTIALS, chal, "no credentials", expected=True)
-    counts = stored.failed_at is not None and stored.failed_at > now - FAILURES_KEPT
+    counts = stored.failed_at is not None and abs(now - stored.failed_at) < FAILURES_KEPT
     if counts and stored.blocked_until is not None and stored.blocked_until > now:
         return Refused(StatusCode.INVALID_CREDENTIALS, None, "too many wrong credentials from this address")
     if verify(claim.proof, known) is Verdict.ACCEPTED:
@@ -479,7 +480,10 @@ def count_failure(connection: Connection, device_pk: int, remote_addr: str, now:
     if connection.scalar(select(_device.c.pk).where(_device.c.pk == device_pk).with_for_update()) is None:
         return
     connection.execute(
-        delete(_failure).where(_failure.c.device_pk == device_pk, _failure.c.last_at <= now - FAILURES_KEPT)
+        delete(_failure).where(
+            _failure.c.device_pk == device_pk,
+            or_(_failure.c.last_at <= now - FAILURES_KEPT, _failure.c.last_at >= now + FAILURES_KEPT),
+        )
     )
     key = {"device_pk": device_pk, "remote_addr": address_key(remote_addr)}
     before = connection.scalar(

@@ -1,4 +1,4 @@
-"""`csp-bridge bench checkin|hostile|sync|search|approve`: what the service costs on this machine, measured on data of its own."""
+"""`csp-bridge bench checkin|enrol|hostile|sync|search|approve`: what the service costs on this machine, measured on data of its own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mdm.commands.base import EXIT_FAILED, CommandError
-from mdm.lab import bench_approve, bench_checkin, bench_hostile, bench_search, bench_sync
+from mdm.lab import bench_approve, bench_checkin, bench_enrol, bench_hostile, bench_search, bench_sync
+from mdm.lab.bridge import BridgeDown
 from mdm.lab.bulk import LEAST
+from mdm.lab.enrolment_errors import EnrolmentFailed
 from mdm.lab.hostile import ATTACKS
 from mdm.lab.tables import render_table
 from mdm.log import configure_logging
@@ -26,6 +28,7 @@ __all__ = ["add_parser"]
 
 _MOST: Final = 100_000
 _FLEET: Final = 1_000_000
+_THREADS: Final = 200
 _NOTE: Final = "Measured on a temporary database in {}, which is removed; no other data are touched."
 
 
@@ -44,6 +47,23 @@ def add_parser(subparsers: Any) -> None:
         "--updates", type=_count, default=100, metavar="N", help="that each is offered (default 100)"
     )
     checkin.set_defaults(func=_checkin)
+
+    enrol = verbs.add_parser("enrol", help="enrolments over TLS, and sessions and renewals over mutual TLS")
+    enrol.add_argument("--devices", type=_count, default=200, metavar="N", help="that enrol (default 200)")
+    enrol.add_argument(
+        "--at-once",
+        type=_at_once,
+        default=bench_enrol.AT_ONCE,
+        metavar="N",
+        help=f"that do so at a time (default {bench_enrol.AT_ONCE})",
+    )
+    enrol.add_argument("--password", action="store_true", help="with a password in place of a token")
+    enrol.add_argument(
+        "--database-url",
+        metavar="URL",
+        help="an empty PostgreSQL database to measure on, which keeps what was written (default: SQLite)",
+    )
+    enrol.set_defaults(func=_enrol)
 
     hostile = verbs.add_parser(
         "hostile", help="the worst messages beside the promise for them; 1 if it breaks"
@@ -81,7 +101,7 @@ def add_parser(subparsers: Any) -> None:
     )
     approve.set_defaults(func=_approve)
 
-    for verb in (checkin, hostile, sync, search, approve):
+    for verb in (checkin, enrol, hostile, sync, search, approve):
         verb.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -94,6 +114,23 @@ def _add_revisions(parser: argparse.ArgumentParser, *, default: int) -> None:
 def _checkin(args: argparse.Namespace) -> int:
     figures = _measured(lambda where: bench_checkin.run(where, devices=args.devices, updates=args.updates))
     _print(args, bench_checkin.render(figures), [asdict(figure) for figure in figures])
+    return 0
+
+
+def _enrol(args: argparse.Namespace) -> int:
+    try:
+        figures = _measured(
+            lambda where: bench_enrol.run(
+                where,
+                devices=args.devices,
+                at_once=args.at_once,
+                by_password=args.password,
+                database_url=args.database_url,
+            )
+        )
+    except (BridgeDown, EnrolmentFailed) as problem:
+        raise CommandError(str(problem), exit_code=EXIT_FAILED) from None
+    _print(args, bench_enrol.render(figures), asdict(figures))
     return 0
 
 
@@ -170,6 +207,10 @@ def _print(args: argparse.Namespace, table: str, figures: Any) -> None:
 
 def _count(text: str) -> int:
     return _number(text, _MOST)
+
+
+def _at_once(text: str) -> int:
+    return _number(text, _THREADS)
 
 
 def _fleet(text: str) -> int:

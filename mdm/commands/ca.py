@@ -40,7 +40,7 @@ from mdm.errors import Conflict, NotFound
 from mdm.rest.encoding import time_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -186,7 +186,7 @@ def _import(args: argparse.Namespace) -> int:
     with _work(args, writing=True) as (conn, box):
         material = read_material(key, chain, passphrase, now)
         made = install(conn, _ORIGIN, box, material, kind="imported", instead=args.replace, now=now)
-    sys.stdout.write(_described(made))
+    sys.stdout.write(_described(made) + _ending([made], args, now))
     return 0
 
 
@@ -197,7 +197,8 @@ def _show(args: argparse.Namespace) -> int:
             certificates = (authority.intermediate, authority.root)
             text = "".join(_certificate_pem(each) for each in certificates if each is not None)
         else:
-            text = "\n".join(map(_described, load_all(conn, box)))
+            found = load_all(conn, box)
+            text = "\n".join(map(_described, found)) + _ending(found, args, utc_now())
     sys.stdout.write(text or "There is no certificate authority yet.\n")
     return 0
 
@@ -277,6 +278,19 @@ def _described(authority: Authority) -> str:
                 ("  sha1", hashlib.sha1(encoded, usedforsecurity=False).hexdigest()),
             ]
     return "".join(f"{name:<13} {value}\n" for name, value in lines)
+
+
+def _ending(authorities: Sequence[Authority], args: argparse.Namespace, now: datetime) -> str:
+    """What to know about the authority that issues, if it ends before the certificates that it would issue now."""
+    days = settings_of(args).certificate_days
+    if all(
+        each.replaced_at is not None or each.not_after >= now + timedelta(days=days) for each in authorities
+    ):
+        return ""
+    return (
+        f"\nThe authority that issues ends within {days} days (BRIDGE_CERTIFICATE_DAYS), and\nthe devices' certificates end "
+        "with it. Replace it in time: --replace.\n"
+    )
 
 
 def _certificate_pem(certificate: x509.Certificate) -> str:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy import and_
+
 from mdm.audit import Origin
+from mdm.ca.renewal import RenewalPeriod
 from mdm.clock import utc_now
 from mdm.commands.base import (
     EXIT_FAILED,
@@ -18,10 +22,11 @@ from mdm.commands.base import (
     prepare_schema,
     settings_of,
 )
+from mdm.devices.certificate import CertificateState, certificate_in_state, certificate_view
 from mdm.devices.departure import cancel_retirement, forget, retire
 from mdm.devices.lookup import MOST, find_devices
 from mdm.devices.management import Management, departure_text, in_state
-from mdm.devices.registry import get_device, list_devices
+from mdm.devices.registry import device_pk, get_device, list_devices
 from mdm.errors import Conflict
 from mdm.rest.encoding import to_json
 from mdm.rest.fields import printable
@@ -30,9 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from mdm.devices.registry import DeviceSummary, DeviceView
+    from mdm.settings import Settings
 
 __all__ = ["add_parser"]
 
@@ -50,7 +56,16 @@ def add_parser(subparsers: Any) -> None:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     listing = _verb(verbs, "list", _list, "list devices in order of enrolment")
     listing.add_argument(
-        "--state", type=Management, choices=list(Management), help="only these: %(choices)s", metavar="STATE"
+        "--state",
+        choices=[each.value for each in Management],
+        help="only these: %(choices)s",
+        metavar="STATE",
+    )
+    listing.add_argument(
+        "--certificate",
+        choices=[each.value for each in CertificateState],
+        help="only those whose certificate is in this state: %(choices)s",
+        metavar="STATE",
     )
     listing.add_argument(
         "--search", type=_text, metavar="TEXT", help="only those with this in a name or number"
@@ -92,10 +107,18 @@ def _text(text: str) -> str:
 
 
 def _list(args: argparse.Namespace) -> int:
-    with open_database(settings_of(args)) as database:
+    settings = settings_of(args)
+    conditions = []
+    if args.state is not None:
+        conditions.append(in_state(Management(args.state)))
+    if args.certificate is not None:
+        conditions.append(
+            certificate_in_state(CertificateState(args.certificate), _renewal(settings), utc_now())
+        )
+    with open_database(settings) as database:
         prepare_schema(database)
         with database.read() as conn:
-            found = list(_all(conn, args.state, args.search))
+            found = list(_all(conn, and_(*conditions) if conditions else None, args.search))
     if args.json:
         _print_json(found)
         return 0
@@ -105,8 +128,13 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _all(conn: Connection, state: Management | None, text: str | None) -> Iterator[DeviceSummary]:
-    condition = None if state is None else in_state(state)
+def _renewal(settings: Settings) -> RenewalPeriod:
+    return RenewalPeriod.of(timedelta(days=settings.certificate_days))
+
+
+def _all(
+    conn: Connection, condition: ColumnElement[bool] | None, text: str | None
+) -> Iterator[DeviceSummary]:
     after: int | None = None
     while True:
         rows = list_devices(conn, q=text, condition=condition, after=after, limit=_PAGE)
@@ -123,12 +151,15 @@ def _line(public_id: str, state: str, seen: str, name: str) -> str:
 
 def _show(args: argparse.Namespace) -> int:
     now = utc_now()
-    with open_database(settings_of(args)) as database:
+    settings = settings_of(args)
+    with open_database(settings) as database:
         prepare_schema(database)
         with database.read() as conn:
             device = get_device(conn, _meant(conn, args.device))
+            certificate = certificate_view(conn, device_pk(conn, device.id), _renewal(settings), now)
+    departure = departure_text(device, now)
     if args.json:
-        _print_json(asdict(device) | {"departure": departure_text(device, now)})
+        _print_json(asdict(device) | {"certificate": certificate, "departure": departure})
         return 0
     for label, value in (
         ("id", device.id),
@@ -140,11 +171,12 @@ def _show(args: argparse.Namespace) -> int:
         ("last seen", _moment(device.last_checkin_at)),
         ("Windows", " ".join(filter(None, (device.os_edition, device.os_version))) or "not said yet"),
         ("groups", ", ".join(device.groups)),
+        ("identity", "its messages" if certificate is None else f"certificate {certificate.serial}"),
         ("updates", ", ".join(f"{count} {state}" for state, count in device.update_counts.items())),
     ):
         sys.stdout.write(f"{label:<10} {value}\n")
-    text = departure_text(device, now)
-    sys.stdout.write("" if text is None else f"\n{text}\n")
+    for text in (None if certificate is None else certificate.sentence, departure):
+        sys.stdout.write("" if text is None else f"\n{text}\n")
     return 0
 
 

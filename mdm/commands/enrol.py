@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 _ORIGIN: Final = Origin(actor="command-line")
+_COLUMNS: Final = 80
+"""Characters of a line of a table, whatever people are called."""
 _MAX_NAME: Final = 200
 
 
@@ -140,7 +142,7 @@ def _create_token(args: argparse.Namespace) -> int:
         f"expires  {_moment(token.expires_at)}\n"
         f"token    {secret}\n"
         f"QR code  {link}\n\n"
-        "The token is shown this once; only its hash is stored. It is typed where Windows asks for the password.\n"
+        "The token is shown this once; only its hash is stored. It is typed where\nWindows asks for the password.\n"
     )
     return 0
 
@@ -152,14 +154,13 @@ def _list_tokens(args: argparse.Namespace) -> int:
         with database.read() as conn:
             tokens = list_tokens(conn)
     _table(
-        ("ID", "STATE", "DEVICES", "EXPIRES", "LAST USED", "USER", "NAME"),
+        ("ID", "STATE", "DEVICES", "EXPIRES", "USER", "NAME"),
         [
             (
                 token.id,
                 token.state(now),
                 f"{token.uses}/{token.max_uses}",
-                _moment(token.expires_at),
-                _moment(token.last_used_at),
+                f"{token.expires_at:%Y-%m-%d %H:%M}",
                 token.username or "any",
                 token.name,
             )
@@ -207,14 +208,14 @@ def _list_users(args: argparse.Namespace) -> int:
         with database.read() as conn:
             users = list_users(conn)
     _table(
-        ("ID", "STATE", "DEVICES", "LAST USED", "USER"),
+        ("USER", "STATE", "DEVICES", "LAST USED", "ID"),
         [
             (
-                user.id,
+                user.username,
                 "enabled" if user.enabled else "disabled",
                 "any" if user.max_devices is None else f"up to {user.max_devices}",
-                _moment(user.last_used_at),
-                user.username,
+                "never" if user.last_used_at is None else f"{user.last_used_at:%Y-%m-%d}",
+                user.id,
             )
             for user in users
         ],
@@ -285,7 +286,8 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        line = "  ".join(cells).rstrip()
+        sys.stdout.write(f"{line if len(line) <= _COLUMNS else f'{line[: _COLUMNS - 1]}…'}\n")
 
 
 def _name(text: str) -> str:

@@ -51,7 +51,7 @@ def _show(args: argparse.Namespace) -> int:
         f"means        {_in_words(schedule)}\n"
         f"in the end   {fleet}\n"
         f"at first     {newcomers}\n\n"
-        "Devices also come when somebody signs in. Those that are enrolled get a changed schedule in their next session.\n"
+        "Devices also come when somebody signs in. Those that are enrolled get a changed\nschedule in their next session.\n"
     )
     return 0
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
+_COLUMNS: Final = 80
+_INDENT: Final = " " * 9
 _MAX_FILE: Final = 4 * 1024 * 1024
 _MAX_SECONDS: Final = 120
 _MAX_PORT: Final = 65535
@@ -95,10 +98,21 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _described(finding: Finding) -> str:
-    lines = [f"{finding.level:<8} {_clean(finding.looked_at)}", f"         {_clean(finding.why)}"]
+    lines = [f"{finding.level:<8} {_clean(finding.looked_at)}", *_wrapped(_clean(finding.why))]
     if finding.remedy is not None:
-        lines.append(f"         -> {finding.remedy}")
+        lines += _wrapped(f"-> {finding.remedy}")
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _COLUMNS,
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _clean(text: str) -> str:

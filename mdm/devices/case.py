@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mdm.approvals.decision import Hold, Intent, UpdateFacts
+    from mdm.devices.certificate import DeviceCertificate
 
 __all__ = ["Case", "Heard", "Newer", "PolicyAnswer", "Refusal", "Report", "Ring", "RolloutFacts"]
 
@@ -32,6 +33,8 @@ class Heard:
     unenrolled_at: datetime | None = None
     retire_requested_at: datetime | None = None
     retire_told_at: datetime | None = None
+    certificate: DeviceCertificate | None = None
+    """What proves it; None for one that proves itself by its messages."""
 
     @property
     def scanned_at(self) -> datetime | None:
@@ -156,6 +159,12 @@ class Case:
     """What is blocked in its classification, in words."""
     window_opens: datetime | None = None
     rollouts: Mapping[str, RolloutFacts] = field(default_factory=dict)
+
+    @property
+    def shut_out(self) -> DeviceCertificate | None:
+        """Its certificate, if that is over: then no session of it is accepted until it is enrolled again."""
+        certificate = self.heard.certificate
+        return certificate if certificate is not None and certificate.is_over(self.now) else None
 
     @property
     def state(self) -> str | None:

@@ -12,6 +12,7 @@ from mdm.approvals.effective import circumstances, standing_of, update_facts
 from mdm.approvals.eulas import open_eulas_of_classification
 from mdm.catalog.supersedence import superseding
 from mdm.devices.case import Case, Heard, Newer, PolicyAnswer, Refusal, Report, Ring, RolloutFacts
+from mdm.devices.certificate import last_certificate
 from mdm.rollouts.turns import TURNS
 from mdm.storage.statements import table_of
 from mdm.storage.tables import (
@@ -89,6 +90,7 @@ def read_cases(
         device.unenrolled_at,
         device.retire_requested_at,
         device.retire_told_at,
+        last_certificate(connection, device_pk),
     )
     refusals = {
         update_id: Refusal(row.approve_status, row.approve_error)

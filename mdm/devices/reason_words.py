@@ -57,10 +57,16 @@ def retiring(case: Case) -> str:
         if heard.retire_told_at is None
         else f"it was told so on {_moment(heard.retire_told_at)}"
     )
-    return (
-        f"The device was asked to leave management on {_moment(heard.retire_requested_at)}: {told}, and gets no updates "
-        "meanwhile. Cancel its retirement to go on."
-    )
+    asked = f"The device was asked to leave management on {_moment(heard.retire_requested_at)}"
+    if case.shut_out is not None:
+        return f"{asked} and cannot be told any more: retire it at once. {case.shut_out.ending()}"
+    return f"{asked}: {told}, and gets no updates meanwhile. Cancel its retirement to go on."
+
+
+def certificate_ended(case: Case) -> str:
+    """It cannot prove itself any more, and cannot mend that by itself."""
+    assert case.shut_out is not None  # noqa: S101 - what the table asked
+    return case.shut_out.ending()
 
 
 def unknown_update(case: Case) -> str:

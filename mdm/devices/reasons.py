@@ -79,6 +79,7 @@ REASONS: Final[tuple[Reason, ...]] = (
     Reason("pending_reboot", _is("pending_reboot"), words.pending_reboot),
     Reason("unenrolled", lambda case: case.heard.unenrolled_at is not None, words.unenrolled),
     Reason("retiring", lambda case: case.heard.retire_requested_at is not None, words.retiring),
+    Reason("certificate_ended", lambda case: case.shut_out is not None, words.certificate_ended),
     # Of an update that the device does not speak of
     Reason("unknown_update", _unknown, words.unknown_update),
     Reason(

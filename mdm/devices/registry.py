@@ -43,6 +43,7 @@ __all__ = [
     "PushView",
     "ServerAuthScheme",
     "ServerCredentials",
+    "add_device",
     "create_device",
     "delete_device",
     "device_pk",
@@ -220,6 +221,39 @@ def create_device(
     With `server_auth` the server proves itself to the device too, with a password of its own for each device, as
     DM_Security 5.1 demands.
     """
+    pk, credentials = add_device(
+        conn,
+        origin,
+        box,
+        device_id=device_id,
+        name=name,
+        auth=auth,
+        auth_each_message=auth_each_message,
+        server_auth=server_auth,
+        enrolment_user=enrolment_user,
+        now=now,
+    )
+    recompute(conn, [pk])
+    return get_device(conn, credentials.username), credentials
+
+
+def add_device(
+    conn: Connection,
+    origin: Origin,
+    box: SecretBox,
+    *,
+    device_id: str,
+    name: str,
+    auth: AuthScheme,
+    auth_each_message: bool = True,
+    server_auth: ServerAuthScheme | None = None,
+    enrolment_user: str | None = None,
+    now: datetime,
+) -> tuple[int, Credentials]:
+    """As `create_device`, for a caller who has more to write and works out the memberships himself after that.
+
+    Returns the primary key; the credentials' username is the public id.
+    """
     public_id = f"dev_{secrets.token_hex(10)}"
     credentials = Credentials(
         scheme=auth,
@@ -261,7 +295,6 @@ def create_device(
         raise Conflict(
             f"The device {device_id!r} is enrolled already.", code="device_exists", existing=existing
         )
-    recompute(conn, [device_pk(conn, public_id)])
     record(
         conn,
         origin,
@@ -278,7 +311,7 @@ def create_device(
             "enrolment_user": enrolment_user,
         },
     )
-    return get_device(conn, public_id), credentials
+    return device_pk(conn, public_id), credentials
 
 
 def _nonce() -> str:

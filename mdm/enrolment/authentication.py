@@ -20,6 +20,7 @@ from mdm.enrolment.throttle import (
     WINDOW,
     address_key,
     count_try,
+    is_locked,
     name_key,
     take_back,
 )
@@ -29,6 +30,7 @@ from mdm.enrolment.users import find_user, get_user, username_key
 from mdm.errors import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -102,20 +104,38 @@ def authenticate(
     username = offered.username
     if len(username) > MAX_USERNAME or not username.isprintable():
         raise Refused(Subcode.AUTHENTICATION, _WRONG, "a user name that nobody can have")
-    by_token = is_token(offered.password)
-    tries = {address_key(remote_addr): ADDRESS_TRIES}
-    if (
-        not by_token
-    ):  # nobody guesses a token, and whoever locks a user out should not lock out IT's tokens too
-        tries[name_key(username_key(username))] = NAME_TRIES
+    if is_token(offered.password):  # whoever locks a user out should not lock out IT's tokens too
+        return _unguessable(database, remote_addr, now, lambda conn: _by_token(conn, offered, now))
+    tries = {address_key(remote_addr): ADDRESS_TRIES, name_key(username_key(username)): NAME_TRIES}
     with database.write() as conn:
         counted = count_try(conn, tries, now=now)
     if not counted:
-        raise Refused(Subcode.AUTHENTICATION, _LOCKED, "too many failed attempts")
-    enroller = _by_token(database, offered, now) if by_token else _by_password(database, offered)
+        raise _locked()
+    enroller = _by_password(database, offered)
     with database.write() as conn:
         take_back(conn, tries)
     return enroller
+
+
+def _unguessable(
+    database: Database, remote_addr: str, now: datetime, look: Callable[[Connection], Enroller]
+) -> Enroller:
+    """Who it is by `look`, which raises Refused, where the secret has so many random bits that nobody guesses it."""
+    address = address_key(remote_addr)
+    with database.read() as conn:
+        if is_locked(conn, address, ADDRESS_TRIES, now=now):
+            raise _locked()
+        try:
+            return look(conn)
+        except Refused as refused:
+            wrong = refused
+    with database.write() as conn:
+        counted = count_try(conn, {address: ADDRESS_TRIES}, now=now)
+    raise wrong if counted else _locked()
+
+
+def _locked() -> Refused:
+    return Refused(Subcode.AUTHENTICATION, _LOCKED, "too many failed attempts")
 
 
 def _signed_in(database: Database, offered: BinaryToken, *, remote_addr: str, now: datetime) -> Enroller:
@@ -134,22 +154,17 @@ def _signed_in(database: Database, offered: BinaryToken, *, remote_addr: str, no
             "security token.",
             "a binary security token of another kind",
         )
-    tries = {address_key(remote_addr): ADDRESS_TRIES}
-    with database.write() as conn:
-        counted = count_try(conn, tries, now=now)
-    if not counted:
-        raise Refused(Subcode.AUTHENTICATION, _LOCKED, "too many failed attempts")
+    return _unguessable(database, remote_addr, now, lambda conn: _by_ticket(conn, offered, now))
+
+
+def _by_ticket(conn: Connection, offered: BinaryToken, now: datetime) -> Enroller:
     secret = _ticket_secret(offered.content)
-    with database.read() as conn:
-        ticket = None if secret is None else find_ticket(conn, secret)
-        if ticket is None:
-            raise Refused(Subcode.AUTHENTICATION, _SIGN_IN_OVER, "no such ticket")
-        if not ticket.may_be_shown(now):
-            raise Refused(Subcode.AUTHENTICATION, _SIGN_IN_OVER, f"the ticket {ticket.id} is over")
-        enroller = _holder(conn, ticket, now)
-    with database.write() as conn:
-        take_back(conn, tries)
-    return enroller
+    ticket = None if secret is None else find_ticket(conn, secret)
+    if ticket is None:
+        raise Refused(Subcode.AUTHENTICATION, _SIGN_IN_OVER, "no such ticket")
+    if not ticket.may_be_shown(now):
+        raise Refused(Subcode.AUTHENTICATION, _SIGN_IN_OVER, f"the ticket {ticket.id} is over")
+    return _holder(conn, ticket, now)
 
 
 def _ticket_secret(content: str) -> str | None:
@@ -180,9 +195,8 @@ def _holder(conn: Connection, ticket: TicketView, now: datetime) -> Enroller:
     return _enroller_of_user(user, ticket.username, ticket=ticket.id)
 
 
-def _by_token(database: Database, offered: UsernameToken, now: datetime) -> Enroller:
-    with database.read() as conn:
-        token = find_token(conn, offered.password, offered.username)
+def _by_token(conn: Connection, offered: UsernameToken, now: datetime) -> Enroller:
+    token = find_token(conn, offered.password, offered.username)
     if token is None:
         raise Refused(Subcode.AUTHENTICATION, _WRONG, "no such token, or one of another user")
     return _enroller_of_token(token, offered.username, now)

@@ -118,12 +118,14 @@ def _clock_finding(said: str, now: datetime) -> Finding:
     off = now - (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
     seconds = round(off.total_seconds())
     if abs(off) < _CLOCK_WARNING:
-        return Finding("clock", Level.OK, where, f"It differs from this machine's by {abs(seconds)} seconds.")
+        return Finding(
+            "clock", Level.OK, where, f"It differs from this machine's by {_seconds(abs(seconds))}."
+        )
     return Finding(
         "clock",
         Level.FAILED if abs(off) >= _CLOCK_FAILURE else Level.WARNING,
         where,
-        f"It is {abs(seconds)} seconds {'behind' if seconds > 0 else 'ahead of'} this machine's.",
+        f"It is {_seconds(abs(seconds))} {'behind' if seconds > 0 else 'ahead of'} this machine's.",
         "Set both by a time server: with a clock that is off, a new certificate is not valid yet, or not any more.",
     )
 
@@ -478,3 +480,7 @@ def _https(url: str) -> tuple[str, int] | None:
     except ValueError:
         return None
     return (parts.hostname, port or 443) if parts.scheme == "https" and parts.hostname else None
+
+
+def _seconds(number: int) -> str:
+    return "1 second" if number == 1 else f"{number} seconds"

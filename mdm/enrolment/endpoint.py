@@ -43,13 +43,17 @@ def enrolment_routes(
 ) -> list[Route]:
     """The routes a device goes through; without `public_url` it is sent to the host it has asked."""
     limiter = CapacityLimiter(_THREADS)
+    # No password and no database: where to go is told while a whole site waits for those.
+    discovering = CapacityLimiter(1)
 
     async def present(request: Request) -> Response:
         # Windows asks so before it sends anything.
         del request
         return Response(b"", 200)
 
-    def endpoint(path: str, handle: Callable[[Asked, datetime], bytes]) -> Route:
+    def endpoint(
+        path: str, handle: Callable[[Asked, datetime], bytes], threads: CapacityLimiter = limiter
+    ) -> Route:
         async def post(request: Request) -> Response:
             media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if media_type != MEDIA_TYPE:
@@ -71,14 +75,14 @@ def enrolment_routes(
                 request_id=request.state.request_id,
                 certificate=peer_certificate(request.scope),
             )
-            answer = await to_thread.run_sync(handle, asked, clock(), limiter=limiter)
+            answer = await to_thread.run_sync(handle, asked, clock(), limiter=threads)
             return Response(answer, headers={"Content-Type": f"{MEDIA_TYPE}; charset=utf-8"})
 
         return Route(path, post, methods=["POST"])
 
     return [
         Route(DISCOVERY_PATH, present, methods=["GET"]),
-        endpoint(DISCOVERY_PATH, service.discover),
+        endpoint(DISCOVERY_PATH, service.discover, discovering),
         endpoint(POLICY_PATH, service.get_policies),
         endpoint(ENROLMENT_PATH, service.request_token),
     ]

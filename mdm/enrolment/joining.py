@@ -15,11 +15,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from mdm.audit import record
 from mdm.ca.issued import revoke_device
 from mdm.devices.refresh import recompute
-from mdm.devices.registry import Credentials, ServerCredentials, create_device, device_pk
+from mdm.devices.registry import Credentials, ServerCredentials, add_device
 from mdm.devices.timeline import Event, record_events
 from mdm.enrolment.faults import EnrolmentFault, ErrorType, Subcode
 from mdm.enrolment.tickets import repeats_ticket, use_ticket
@@ -51,12 +52,14 @@ if TYPE_CHECKING:
     from mdm.enrolment.wstep import Claims, TokenRequest
     from mdm.storage.secrets import SecretBox
 
-__all__ = ["Joined", "join"]
+__all__ = ["MAX_DAILY", "Joined", "join"]
 
 _SCHEME: Final = "syncml:auth-md5"
 _NONCE_BYTES: Final = 16
+MAX_DAILY: Final = 20
+"""Enrolments of one device within a day, repetitions of a lost answer among them."""
 _REPETITION: Final = timedelta(hours=1)
-"""The same certificate request again, within so long, is the same use of a token: its answer was lost."""
+"""The same request of the same device again, within so long, is the same use of a token: its answer was lost."""
 
 _device: Final = table_of(Device)
 _enrolment: Final = table_of(Enrolment)
@@ -127,20 +130,21 @@ def join(
             "The device does not say its DeviceID, by which it would be known later.",
             error=ErrorType.INVALID_ENROLLMENT_DATA,
         )
-    digest = hashlib.sha256(request.request).hexdigest()
+    digest = _request_digest(request.request, claims.device_id)
     _use(conn, enroller, digest, now)
     known = _known(conn, claims.device_id, claims.hardware_id)
     if known is not None:
         _may_replace(conn, known, enroller)
+        _not_too_often(conn, known.pk, now)
     _within_limit(conn, enroller, None if known is None else known.pk)
     name = claims.device_name or claims.device_id
     if known is None:
-        public_id, credentials = _created(conn, origin, box, device_id=claims.device_id, name=name, now=now)
+        pk, credentials = _added(conn, origin, box, device_id=claims.device_id, name=name, now=now)
+        public_id = credentials.username
     else:
-        public_id = known.id
-        credentials = _renewed(conn, box, known.pk, public_id, device_id=claims.device_id, name=name)
-        _revoke_former(conn, origin, known.pk, digest, now)
-    pk = device_pk(conn, public_id)
+        pk, public_id = known.pk, known.id
+        credentials = _renewed(conn, box, pk, public_id, device_id=claims.device_id, name=name)
+        _revoke_former(conn, origin, pk, digest, now)
     conn.execute(
         update(_device)
         .where(_device.c.pk == pk)
@@ -173,9 +177,17 @@ def join(
     return Joined(public_id, name, credentials, certificate, known is not None)
 
 
+def _request_digest(request: bytes, device_id: str) -> str:
+    """What a repetition must equal: the certificate request (DER, so its end is known) and the device that sends it.
+
+    The request alone does not do: whoever sends it again under another DeviceID wants another device enrolled.
+    """
+    return hashlib.sha256(request + device_id.encode()).hexdigest()
+
+
 def _use(conn: Connection, enroller: Enroller, digest: str, now: datetime) -> None:
     """Take the ticket and a use of the token, unless this very request had them; hold the user's row."""
-    repeated = enroller.ticket is not None and _repeats(conn, enroller.ticket, digest, now)
+    repeated = enroller.ticket is not None and _repeats(conn, enroller, enroller.ticket, digest, now)
     if enroller.kind == "user":
         if not touch_user(conn, enroller.id, now=now):
             raise EnrolmentFault(Subcode.AUTHORIZATION, "The user may not enrol devices any more.")
@@ -183,11 +195,11 @@ def _use(conn: Connection, enroller: Enroller, digest: str, now: datetime) -> No
         _use_token(conn, enroller, digest, now)
 
 
-def _repeats(conn: Connection, ticket_id: str, digest: str, now: datetime) -> bool:
+def _repeats(conn: Connection, enroller: Enroller, ticket_id: str, digest: str, now: datetime) -> bool:
     """Use the ticket up and return False, or return True if this very request has done so before."""
     if use_ticket(conn, ticket_id, digest, now=now):
         return False
-    if repeats_ticket(conn, ticket_id, digest, now=now):
+    if repeats_ticket(conn, ticket_id, digest, now=now) and _enrolled_lately(conn, enroller, digest, now):
         return True
     raise EnrolmentFault(
         Subcode.AUTHORIZATION,
@@ -196,20 +208,27 @@ def _repeats(conn: Connection, ticket_id: str, digest: str, now: datetime) -> bo
 
 
 def _use_token(conn: Connection, enroller: Enroller, digest: str, now: datetime) -> None:
-    repeated = conn.scalar(
-        select(func.count())
-        .select_from(_enrolment)
-        .where(
-            _enrolment.c.request_sha256 == digest,
-            _enrolment.c.by_id == enroller.id,
-            _enrolment.c.at > now - _REPETITION,
-        )
-    )
-    if not repeated and not use_token(conn, enroller.id, now=now):
+    if not _enrolled_lately(conn, enroller, digest, now) and not use_token(conn, enroller.id, now=now):
         raise EnrolmentFault(
             Subcode.AUTHORIZATION,
             "The enrolment token has enrolled as many devices as it may. An administrator can make a new one.",
         )
+
+
+def _enrolled_lately(conn: Connection, enroller: Enroller, digest: str, now: datetime) -> bool:
+    """Whether this very request of his has enrolled a device lately, which nobody has sent away since."""
+    query = (
+        select(func.count())
+        .select_from(_enrolment.join(_device, _device.c.pk == _enrolment.c.device_pk))
+        .where(
+            _enrolment.c.request_sha256 == digest,
+            _enrolment.c.by_id == enroller.id,
+            _enrolment.c.at > now - _REPETITION,
+            _device.c.unenrolled_at.is_(None),
+            _device.c.retire_requested_at.is_(None),
+        )
+    )
+    return bool(conn.scalar(query))
 
 
 def _known(conn: Connection, device_id: str, hardware_id: str | None) -> Row[*tuple[Any, ...]] | None:
@@ -237,8 +256,23 @@ def _may_replace(conn: Connection, known: Row[*tuple[Any, ...]], enroller: Enrol
     raise EnrolmentFault(
         Subcode.AUTHORIZATION,
         f"This device is enrolled already, as {known.id}, and not by this user. An administrator can delete it "
-        "first, or make an enrolment token that may replace devices.",
+        "first, or make an enrolment token that may replace devices (--replaces).",
     )
+
+
+def _not_too_often(conn: Connection, pk: int, now: datetime) -> None:
+    """Whoever may enrol a device could have certificates issued for it without end."""
+    lately = (
+        select(func.count())
+        .select_from(_enrolment)
+        .where(_enrolment.c.device_pk == pk, _enrolment.c.at > now - timedelta(days=1))
+    )
+    if (conn.scalar(lately) or 0) >= MAX_DAILY:
+        raise EnrolmentFault(
+            Subcode.AUTHORIZATION,
+            f"The device has enrolled {MAX_DAILY} times within a day. Something makes it begin anew each time; it may "
+            "enrol again a day after the first of them.",
+        )
 
 
 def _same_person(last: Row[*tuple[Any, ...]], enroller: Enroller) -> bool:
@@ -279,18 +313,21 @@ def _within_limit(conn: Connection, enroller: Enroller, known_pk: int | None) ->
         )
 
 
-def _created(
+def _added(
     conn: Connection, origin: Origin, box: SecretBox, *, device_id: str, name: str, now: datetime
-) -> tuple[str, Credentials]:
+) -> tuple[int, Credentials]:
     try:
-        view, credentials = create_device(
+        return add_device(
             conn, origin, box, device_id=device_id, name=name, auth=_SCHEME, server_auth=_SCHEME, now=now
         )
     except Conflict:
-        raise EnrolmentFault(
-            Subcode.ENROLLMENT_SERVER, "The device is being enrolled at this moment. Try again."
-        ) from None
-    return view.id, credentials
+        raise _under_way() from None
+
+
+def _under_way() -> EnrolmentFault:
+    return EnrolmentFault(
+        Subcode.ENROLLMENT_SERVER, "The device is being enrolled at this moment. Try again."
+    )
 
 
 def _renewed(
@@ -308,7 +345,7 @@ def _renewed(
     )
     for table in _REMEMBERED:
         conn.execute(delete(table).where(table.c.device_pk == pk))
-    conn.execute(
+    changed = (
         update(_device)
         .where(_device.c.pk == pk)
         .values(
@@ -326,6 +363,10 @@ def _renewed(
             server_auth_nonce=server.nonce,
         )
     )
+    try:
+        conn.execute(changed)
+    except IntegrityError:  # known by its hardware, while somebody else has just enrolled its new DeviceID
+        raise _under_way() from None
     return credentials
 
 

@@ -22,7 +22,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from mdm.enrolment.authentication import MAX_USERNAME
-from mdm.enrolment.oidc_transport import ProviderAway, ProviderTransport
+from mdm.enrolment.oidc_transport import ProviderAway, ProviderRefuses, ProviderTransport
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,10 +42,6 @@ _KEY_TYPES: Final = frozenset({"RSA", "EC"})
 _MAX_SUBJECT: Final = 255
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-class ProviderRefuses(Exception):  # noqa: N818 - named for what happened
-    """The provider, or what it said, does not let somebody in; the text is for the log and names no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +148,7 @@ class OpenIdProvider:
         usable = [
             key
             for key in (keys if isinstance(keys, list) else [])
-            if isinstance(key, dict) and key.get("kty") in _KEY_TYPES and key.get("use", "sig") == "sig"
+            if isinstance(key, dict) and str(key.get("kty")) in _KEY_TYPES and key.get("use", "sig") == "sig"
         ]
         options = {
             "iss": {"essential": True, "value": provider.issuer},
@@ -171,7 +167,7 @@ class OpenIdProvider:
                 },
             )
             claims.validate(now=int(now.timestamp()), leeway=_LEEWAY)
-        except (JoseError, ValueError, TypeError) as problem:
+        except (JoseError, ValueError, TypeError, RecursionError) as problem:
             # errors of joserfc name claims and algorithms and never their values
             why = str(problem) if isinstance(problem, JoseError) else type(problem).__name__
             raise ProviderRefuses(f"its ID token is not good: {why[:200]}") from None

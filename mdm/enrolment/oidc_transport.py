@@ -14,7 +14,7 @@ from mdm.upstream.transport import open_http_client
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["ProviderAway", "ProviderTransport"]
+__all__ = ["ProviderAway", "ProviderRefuses", "ProviderTransport"]
 
 DEADLINE: Final = 15.0
 """Seconds for one call as a whole: somebody is waiting before a page."""
@@ -30,6 +30,10 @@ class ProviderAway(Exception):  # noqa: N818 - named for the state
         """`error` is the provider's own name for it (RFC 6749 5.2), if it gave one."""
         super().__init__(why)
         self.error = error
+
+
+class ProviderRefuses(Exception):  # noqa: N818 - named for what happened
+    """The provider, or what it said, does not let somebody in; the text is for the log and names no secret."""
 
 
 class ProviderTransport:

@@ -16,20 +16,16 @@ import xmltodict
 from csp.sync_version import WANTED
 
 if TYPE_CHECKING:
+    from mdm.ca.renewal import RenewalPeriod
     from mdm.devices.registry import Credentials
     from mdm.enrolment.poll_schedule import PollSchedule
 
 __all__ = [
-    "RENEW_DAYS",
     "Account",
     "Certificate",
     "enrolment_document",
     "renewal_document",
 ]
-
-RENEW_DAYS: Final = 42
-"""Days before the end from which on the device renews; Microsoft recommends 40 to 60."""
-RETRY_DAYS: Final = 4
 
 _ENCODING: Final = "application/vnd.syncml.dm+xml"
 """The bridge reads SyncML as XML only."""
@@ -70,6 +66,7 @@ def enrolment_document(
     user_store: bool,
     account: Account,
     poll: PollSchedule,
+    renewal: RenewalPeriod,
 ) -> bytes:
     """The document of an enrolment. `subject` is that of the client certificate, as RFC 4514 writes it."""
     store = _store(user_store)
@@ -80,8 +77,8 @@ def enrolment_document(
         "Renew",
         parms=[
             _typed("ROBOSupport", "true", "boolean"),
-            _typed("RenewPeriod", str(RENEW_DAYS), "integer"),
-            _typed("RetryInterval", str(RETRY_DAYS), "integer"),
+            _typed("RenewPeriod", str(renewal.days), "integer"),
+            _typed("RetryInterval", str(renewal.retry_days), "integer"),
         ],
     )
     return _write(

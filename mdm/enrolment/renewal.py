@@ -19,6 +19,7 @@ from mdm.audit import Origin, record
 from mdm.ca.checking import Refusal, check
 from mdm.ca.csr import read_csr
 from mdm.ca.pkcs7 import read_signed
+from mdm.ca.renewal import RenewalPeriod
 from mdm.devices.timeline import Event, record_events
 from mdm.enrolment.authentication import Refused
 from mdm.enrolment.envelope import UsernameToken
@@ -63,7 +64,7 @@ _DEVICE: Final = (
     .where(_device.c.pk == bindparam("b_pk"))
     .with_for_update()
 )
-_CERTIFICATE: Final = select(_issued.c.authority_id, _issued.c.not_after).where(
+_CERTIFICATE: Final = select(_issued.c.authority_id, _issued.c.issued_at, _issued.c.not_after).where(
     _issued.c.serial == bindparam("b_serial")
 )
 _LATELY: Final = (
@@ -133,7 +134,7 @@ def renew(
 ) -> Renewed:
     """Issue a certificate for the key in a renewal; raises EnrolmentFault or `mdm.ca.errors.CaError`.
 
-    `window` is how long before the end a certificate may be renewed. The device's row is held, so that of two
+    `window` is how long before the end the certificates that are issued now may be renewed. The device's row is held, so that of two
     renewals at once one comes after the other.
     """
     device = _held(conn, shown.device_pk)
@@ -150,7 +151,9 @@ def renew(
     public_key = read_csr(message.content).public_key_der
     _may_renew(conn, device, request, now)
     before = conn.execute(_CERTIFICATE, {"b_serial": former.serial}).one()
-    _in_time(before.not_after, window, now)
+    # It was told the period of the setting of its day, which may have been another.
+    period = RenewalPeriod.of(before.not_after - before.issued_at)
+    _in_time(before.not_after, max(window, period.window), now)
     certificate = issuer.issue(
         conn, public_key=public_key, subject_name=device.id, device_pk=device.pk, now=now
     )

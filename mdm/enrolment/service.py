@@ -11,6 +11,7 @@ import structlog
 from mdm.audit import Origin
 from mdm.ca.csr import read_csr
 from mdm.ca.errors import CaError, RefusedRequest
+from mdm.ca.renewal import RenewalPeriod
 from mdm.enrolment.authentication import Refused, authenticate
 from mdm.enrolment.discovery import DISCOVER, read_discover, write_discover_response
 from mdm.enrolment.envelope import MessageUnreadable, UsernameToken, read_envelope
@@ -74,14 +75,17 @@ class EnrolmentService:
     """The certificate authority; raises `mdm.ca.errors.CaError` where there is none yet."""
     provider_id: str
     certificate_lifetime: timedelta
-    renewal: timedelta
-    """How long before its end a certificate is renewed."""
     name: str = _NAME
     """Who manages the device, for people."""
     poll: PollSchedule = field(default_factory=PollSchedule)
     web_sign_in: bool = False
     """Whether devices that can show a page are sent to the one of `mdm.enrolment.sign_in_routes`."""
     spelling: Spelling = Spelling.STANDARD
+
+    @property
+    def renewal(self) -> RenewalPeriod:
+        """When the certificates that are issued now are renewed."""
+        return RenewalPeriod.of(self.certificate_lifetime)
 
     def discover(self, asked: Asked, now: datetime) -> bytes:
         """Answer Discover."""
@@ -120,6 +124,12 @@ class EnrolmentService:
             )
         except Unavailable as problem:
             fault = EnrolmentFault(Subcode.ENROLLMENT_SERVER, f"{problem.detail} Try again later.")
+        except Exception:  # noqa: BLE001 - the protocol has a fault for what nobody foresaw
+            _log.exception("enrolment_failed", step=action.rpartition("/")[2], request_id=asked.request_id)
+            fault = EnrolmentFault(
+                Subcode.INTERNAL_SERVICE_FAULT,
+                f"The server has failed. Its log says why, beside the request id {asked.request_id}.",
+            )
         _log.warning(
             "enrolment_refused",
             step=action.rpartition("/")[2],
@@ -147,7 +157,7 @@ class EnrolmentService:
             _require_private(asked)
             authenticate(self.database, envelope.token, remote_addr=asked.remote_addr, now=now)
         return write_get_policies_response(
-            relates_to=envelope.message_id, validity=self.certificate_lifetime, renewal=self.renewal
+            relates_to=envelope.message_id, validity=self.certificate_lifetime, renewal=self.renewal.window
         )
 
     def _request_token(self, asked: Asked, envelope: Envelope, now: datetime) -> bytes:
@@ -199,6 +209,7 @@ class EnrolmentService:
                 device_id=joined.id,
             ),
             poll=self.poll,
+            renewal=self.renewal,
         )
         return write_token_response(document, relates_to=envelope.message_id, now=now)
 
@@ -227,7 +238,7 @@ class EnrolmentService:
                 issuer,
                 request=request,
                 shown=shown,
-                window=self.renewal,
+                window=self.renewal.window,
                 request_id=asked.request_id,
                 remote_addr=asked.remote_addr,
                 now=now,

@@ -13,7 +13,7 @@ import structlog
 
 from mdm.enrolment.authentication import Enroller, Refused, authenticate
 from mdm.enrolment.envelope import UsernameToken
-from mdm.enrolment.oidc import ProviderAway, ProviderRefuses
+from mdm.enrolment.oidc_transport import ProviderAway, ProviderRefuses
 from mdm.enrolment.pages import Page, hand_over_page, problem_page, sign_in_page
 from mdm.enrolment.sign_in_visit import Visit
 from mdm.enrolment.throttle import ADDRESS_TRIES, address_key, count_try, take_back

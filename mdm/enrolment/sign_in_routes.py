@@ -13,7 +13,6 @@ from starlette.routing import Route
 
 from mdm.clock import utc_now
 from mdm.enrolment.arrival import own_url
-from mdm.enrolment.oidc import OpenIdProvider
 from mdm.enrolment.pages import problem_page
 from mdm.enrolment.service import SIGN_IN_PATH
 from mdm.enrolment.sign_in import RETURN_PATH, Caller, Reply, SignIn
@@ -22,7 +21,7 @@ from mdm.errors import Unavailable
 from mdm.tls.peer import is_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from starlette.requests import Request
@@ -44,7 +43,7 @@ _log: Final = structlog.get_logger("mdm.enrolment")
 
 
 class _Unreadable(Exception):  # noqa: N818 - named for the state
-    """A form that is not what the page sends."""
+    """A form or an address that is not what the page, Windows or a provider sends."""
 
 
 def configured_sign_in(settings: Settings, database: Database, box: SecretBox) -> SignIn | None:
@@ -53,6 +52,9 @@ def configured_sign_in(settings: Settings, database: Database, box: SecretBox) -
         return None
     provider = None
     if settings.oidc_issuer is not None and settings.oidc_client_id is not None:
+        # Imported here: reading authlib is a good part of a start, and most bridges ask no provider.
+        from mdm.enrolment.oidc import OpenIdProvider  # noqa: PLC0415
+
         provider = OpenIdProvider(
             issuer=settings.oidc_issuer,
             client_id=settings.oidc_client_id,
@@ -91,30 +93,39 @@ def sign_in_routes(
             return _problem(request, 503, f"{problem.detail} Try again later.")
         return _response(reply, secure=secure)
 
-    async def arrive(request: Request) -> Response:
-        return await answer(request, _query(request), sign_in.arrive)
+    def endpoint(
+        read: Callable[[Request], Awaitable[dict[str, list[str]]]],
+        handle: Callable[[Caller, Mapping[str, list[str]], datetime], Reply],
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def respond(request: Request) -> Response:
+            try:
+                values = await read(request)
+            except ClientDisconnect:
+                return _problem(request, 400, "The connection closed before the form was complete.")
+            except _Unreadable as problem:
+                return _problem(request, 400, str(problem))
+            return await answer(request, values, handle)
 
-    async def submit(request: Request) -> Response:
-        try:
-            form = await _form(request)
-        except ClientDisconnect:
-            return _problem(request, 400, "The connection closed before the form was complete.")
-        except _Unreadable as problem:
-            return _problem(request, 400, str(problem))
-        return await answer(request, form, sign_in.submit)
-
-    async def come_back(request: Request) -> Response:
-        return await answer(request, _query(request), sign_in.come_back)
+        return respond
 
     return [
-        Route(SIGN_IN_PATH, arrive, methods=["GET"]),
-        Route(SIGN_IN_PATH, submit, methods=["POST"]),
-        Route(RETURN_PATH, come_back, methods=["GET"]),
+        Route(SIGN_IN_PATH, endpoint(_query, sign_in.arrive), methods=["GET"]),
+        Route(SIGN_IN_PATH, endpoint(_form, sign_in.submit), methods=["POST"]),
+        Route(RETURN_PATH, endpoint(_query, sign_in.come_back), methods=["GET"]),
     ]
 
 
-def _query(request: Request) -> dict[str, list[str]]:
-    return {name: request.query_params.getlist(name) for name in request.query_params}
+async def _query(request: Request) -> dict[str, list[str]]:
+    """The parameters of the address; raises _Unreadable."""
+    raw: bytes = request.scope["query_string"]
+    if len(raw) > _MAX_FORM:
+        raise _Unreadable("The address is longer than what Windows or a sign-in service sends.")
+    try:
+        return parse_qs(raw.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        raise _Unreadable(
+            "The address has more parameters than Windows or a sign-in service sends."
+        ) from None
 
 
 async def _form(request: Request) -> dict[str, list[str]]:

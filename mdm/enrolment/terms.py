@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, select
 
+from mdm.ca.renewal import RenewalPeriod
 from mdm.enrolment.poll_schedule import PollSchedule
-from mdm.enrolment.provisioning import RENEW_DAYS
 from mdm.enrolment.service import DISCOVERY_PATH, ENROLMENT_PATH, POLICY_PATH
 from mdm.storage.statements import table_of
 from mdm.storage.tables import Device
@@ -84,7 +85,7 @@ def terms(conn: Connection, settings: Settings) -> EnrolmentTerms:
         provider_id=settings.provider_id,
         sign_in=settings.enrolment_sign_in,
         certificate_days=settings.certificate_days,
-        renew_days=RENEW_DAYS,
+        renew_days=RenewalPeriod.of(timedelta(days=settings.certificate_days)).days,
         poll=PollTerms(
             schedule=str(schedule),
             devices=load.devices,

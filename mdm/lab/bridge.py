@@ -60,8 +60,20 @@ class BridgeProcess:
 
     def client(self) -> httpx2.Client:
         """HTTP connections that trust this bridge, and nobody else where it speaks TLS."""
-        verify = ssl.create_default_context(cadata=self.trust_pem) if self.tls else True
+        # Plain HTTP trusts nobody: reading every authority of the system costs more than the request.
+        verify = (
+            ssl.create_default_context(cadata=self.trust_pem)
+            if self.tls
+            else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        )
         return httpx2.Client(verify=verify, trust_env=False, timeout=_TIMEOUT)
+
+    @property
+    def pid(self) -> int:
+        """The number of its process; raises BridgeDown before it was started."""
+        if self._process is None:
+            raise BridgeDown("The bridge was not started.")
+        return self._process.pid
 
     @property
     def running(self) -> bool:

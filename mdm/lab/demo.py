@@ -67,8 +67,8 @@ _PATIENCE: Final = Patience(attempts=30, first_wait=0.25, longest_wait=1)
 """The bridge is restarted within seconds: there is no sense in waiting for minutes."""
 
 _DOMAIN: Final = "contoso.test"
-_CERTIFICATE_DAYS: Final = 30
-"""So few that Windows renews at any time: it begins 42 days before the end."""
+_CERTIFICATE_DAYS: Final = 2
+"""So few that the bridge allows a renewal at any time; and a demo that is left alone renews them each day."""
 
 _DEVICES: Final = (
     ("FINANCE-01", "10.0.26100.4652", "Windows 11 24H2", "Dell Inc.", "Latitude 5450"),

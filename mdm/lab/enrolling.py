@@ -6,7 +6,7 @@ Each call is made as Windows makes it and each answer is read as strictly; what 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -119,12 +119,25 @@ def discovery_url(domain: str | None = None, server: str | None = None) -> str:
     return f"https://enterpriseenrollment.{domain}{_DISCOVERY}"
 
 
+def _new_key(bits: int) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(_RSA, bits)
+
+
 def enrol_device(
-    applicant: Applicant, link: Link, *, now: datetime, say: Callable[[str], object]
+    applicant: Applicant,
+    link: Link,
+    *,
+    now: datetime,
+    say: Callable[[str], object],
+    connections: httpx2.Client | None = None,
+    make_key: Callable[[int], rsa.RSAPrivateKey] = _new_key,
 ) -> DeviceRecord:
-    """Enrol, and return the device as it is before its first session; raises EnrolmentFailed."""
+    """Enrol, and return the device as it is before its first session; raises EnrolmentFailed.
+
+    `connections` are the caller's, in place of new ones. `make_key` gives the key, of so many bits.
+    """
     identity, url = applicant.identity, applicant.discovery_url
-    with connect(link) as http:
+    with connect(link) if connections is None else nullcontext(connections) as http:
         with _answer_to("the first question", url):
             present = http.get(url, headers=_HEADERS)
             if present.status_code != httpx2.codes.OK:
@@ -154,7 +167,7 @@ def enrol_device(
                 body = _ask(http, found.policy_url, message, GET_POLICIES)
                 policy = read_policies(body)
             say(f"Policy: a key of {policy.bits} bits, a request signed with {policy.digest}.")
-        key = rsa.generate_private_key(_RSA, policy.bits)
+        key = make_key(policy.bits)
         with _answer_to("RequestSecurityToken", found.enrolment_url):
             message = token_message(
                 security,
@@ -220,9 +233,10 @@ def _record(applicant: Applicant, document: Provisioned, key: rsa.RSAPrivateKey,
 
 def _tell(record: DeviceRecord, document: Provisioned, say: Callable[[str], object]) -> None:
     certificate = document.certificate
+    due = certificate.not_valid_after_utc - timedelta(days=document.renew_days)
     say(
         f"Certificate: {certificate.subject.rfc4514_string()}, valid until "
-        f"{certificate.not_valid_after_utc:%Y-%m-%d}, to be renewed {document.renew_days} days before."
+        f"{certificate.not_valid_after_utc:%Y-%m-%d}, to be renewed from {due:%Y-%m-%d} on."
     )
     if record.certificate is not None and not shows(record.certificate):
         say(
@@ -243,7 +257,13 @@ def renewal_due(record: DeviceRecord, now: datetime) -> bool:
     return not held.tried_at or now - datetime.fromisoformat(held.tried_at) >= timedelta(days=held.retry_days)
 
 
-def renew(record: DeviceRecord, http: httpx2.Client, *, now: datetime) -> DeviceRecord:
+def renew(
+    record: DeviceRecord,
+    http: httpx2.Client,
+    *,
+    now: datetime,
+    make_key: Callable[[int], rsa.RSAPrivateKey] = _new_key,
+) -> DeviceRecord:
     """Get another certificate by the one the device has; `http` shows it. Raises EnrolmentFailed.
 
     The old one is still good until the server has seen the new one: nothing is lost with an answer.
@@ -262,7 +282,7 @@ def renew(record: DeviceRecord, http: httpx2.Client, *, now: datetime) -> Device
     old_key = load_pem_private_key(held.key_pem.encode(), None)
     if not isinstance(old_key, rsa.RSAPrivateKey):
         raise CannotRenew(f"The key of {record.identity.name} is not RSA.")
-    key = rsa.generate_private_key(_RSA, old_key.key_size)
+    key = make_key(old_key.key_size)
     request = _request(key, record.identity, Digest.SHA256)
     url = record.link.enrolment_url
     user = record.provisioned.get("UPN", "")

@@ -65,7 +65,7 @@ def run_fleet(
             for record in records
         ]
         where = options.server or "their servers"
-        say(f"{len(devices)} devices poll {where} {_how_often(options, devices)}. Ctrl-C stops them.")
+        say(f"{_devices(len(devices))} {where} {_how_often(options, devices)}. Ctrl-C stops them.")
         polling = Polling(
             None if options.own_schedule else options.interval,
             options.sessions,
@@ -88,6 +88,10 @@ def run_fleet(
             for device in devices:
                 if device.http is not http:
                     device.http.close()
+
+
+def _devices(number: int) -> str:
+    return "1 device polls" if number == 1 else f"{number} devices poll"
 
 
 def _how_often(options: FleetOptions, devices: Sequence[VirtualDevice]) -> str:
@@ -210,7 +214,8 @@ def _run(args: argparse.Namespace) -> int:
         if options.chaos:
             return 0 if run_chaos(options, say=_line, stop=stop).ok else EXIT_FAILED
         result = run_fleet(options, say=_line, stop=stop)
-    _line(f"{result.sessions} sessions, {result.failed} not completed.")
+    sessions = "1 session" if result.sessions == 1 else f"{result.sessions} sessions"
+    _line(f"{sessions}, {result.failed} not completed.")
     return EXIT_FAILED if result.failed else 0
 
 

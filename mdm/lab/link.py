@@ -14,6 +14,8 @@ from cryptography import x509
 from mdm.lab.provisioning_document import finds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mdm.lab.store import DeviceCertificate, Link
 
 __all__ = ["connect", "shows"]
@@ -21,10 +23,15 @@ __all__ = ["connect", "shows"]
 _TIMEOUT: Final = 30.0
 
 
-def connect(link: Link, certificate: DeviceCertificate | None = None) -> httpx2.Client:
+def connect(
+    link: Link,
+    certificate: DeviceCertificate | None = None,
+    *,
+    around: Callable[[httpx2.BaseTransport], httpx2.BaseTransport] | None = None,
+) -> httpx2.Client:
     """HTTP connections of one device, with its certificate where the search criteria find it.
 
-    Raises ValueError where what is to be trusted, or the certificate itself, cannot be read.
+    `around` may put something between the device and the wire, that counts or meddles. Raises ValueError where what is to be trusted, or the certificate itself, cannot be read.
     """
     try:
         context = ssl.create_default_context(cadata=link.trust_pem or None)
@@ -37,6 +44,8 @@ def connect(link: Link, certificate: DeviceCertificate | None = None) -> httpx2.
     transport: httpx2.BaseTransport = httpx2.HTTPTransport(verify=context, trust_env=False)
     if link.address:
         transport = _Elsewhere(transport, link.address)
+    if around is not None:
+        transport = around(transport)
     return httpx2.Client(transport=transport, trust_env=False, timeout=_TIMEOUT)
 
 

@@ -38,6 +38,7 @@ __all__ = ["LabProvider", "Spoiler"]
 _KEY_BITS: Final = 2048
 _LIFETIME: Final = 300
 _TOO_MUCH: Final = 2 * 1024 * 1024
+_DEEP: Final = 5000
 
 
 class Spoiler(Enum):
@@ -62,6 +63,8 @@ class Spoiler(Enum):
     NO_ID_TOKEN = auto()
     NO_TOKEN_AT_ALL = auto()
     """The token is no JWT."""
+    DEEP_TOKEN = auto()
+    """The token's header is nested deeper than a reader of JSON can follow."""
     NO_KEYS = auto()
     NO_USERNAME = auto()
     LONG_USERNAME = auto()
@@ -187,11 +190,11 @@ class LabProvider:
         del request
         if self.spoiler is Spoiler.NO_KEYS:
             return JSONResponse({"keys": None})
-        # beside the key that signs: one for encryption, and one of a kind that nobody knows yet
+        # beside the key that signs: one for encryption, one of a kind that nobody knows yet, and one without sense
         encrypting = {**self._key.as_dict(private=False), "use": "enc"}
-        unknown = {"kty": "PQC", "kid": "new"}
+        unknown, senseless = {"kty": "PQC", "kid": "new"}, {"kty": ["RSA"], "kid": []}
         keys = KeySet([self._key]).as_dict(private=False)["keys"]
-        return JSONResponse({"keys": [unknown, encrypting, *keys]})
+        return JSONResponse({"keys": [unknown, senseless, encrypting, *keys]})
 
     async def _authorize(self, request: Request) -> Response:
         """Let the person in, who has nothing to do for it."""
@@ -258,6 +261,8 @@ class LabProvider:
         kid = self._key.kid
         if self.spoiler is Spoiler.NO_TOKEN_AT_ALL:
             return "not.a.token"
+        if self.spoiler is Spoiler.DEEP_TOKEN:
+            return f"{_base64(b'[' * _DEEP)}.{_part(claims)}.{_base64(b'signature')}"
         if self.spoiler is Spoiler.ALG_NONE:
             return f"{_part({'alg': 'none'})}.{_part(claims)}."
         if self.spoiler is Spoiler.SHARED_SECRET:

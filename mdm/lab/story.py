@@ -340,7 +340,7 @@ class Story:
         member = self._member("FINANCE-02")
         before = member.certificate
         self._tell(
-            f"{member.name} may renew {before.renew_days} days before the end; certificates of the demo end sooner"
+            f"{member.name} looks for a new one in the last {24 * before.renew_days} hours; here it does not wait for them"
         )
         renew_now(member.device, utc_now())
         after = member.certificate

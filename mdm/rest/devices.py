@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,6 +12,8 @@ from sqlalchemy import and_
 from csp.errors import InvalidGuid
 from csp.guid import parse_guid
 from mdm.access.scopes import Scope
+from mdm.ca.renewal import RenewalPeriod
+from mdm.devices.certificate import CertificateState, certificate_in_state, certificate_view
 from mdm.devices.channel import device_channel
 from mdm.devices.departure import forget
 from mdm.devices.groups import get_group
@@ -71,6 +74,8 @@ class DevicesQuery(PageQuery):
     """Devices that approvals hold for, but that install without asking for one."""
     state: Management | None = None
     """Devices that are enrolled, on their way out, or gone."""
+    certificate: CertificateState | None = None
+    """Devices that prove themselves by a certificate with which it stands so."""
 
 
 class DeviceUpdatesQuery(PageQuery):
@@ -107,6 +112,8 @@ def _list(call: Call[DevicesQuery, NoBody]) -> Reply:
         conditions.append(approvals_not_enforced(call.now))
     if query.state is not None:
         conditions.append(in_state(query.state))
+    if query.certificate is not None:
+        conditions.append(certificate_in_state(query.certificate, _renewal(call), call.now))
     condition = and_(*conditions) if conditions else None
     rows = list_devices(
         call.conn, group=query.group, q=query.q, condition=condition, after=after, limit=position.fetch
@@ -119,12 +126,17 @@ def _get(call: Call[NoQuery, NoBody]) -> Reply:
 
 
 def _whole(call: Call[Any, Any], device: DeviceView) -> dict[str, Any]:
-    """A device with how far it is on its way out, and the channel its updates are managed through."""
+    """A device with its certificate, how far it is on its way out, and the channel its updates are managed through."""
     pk = device_pk(call.conn, device.id)
     return asdict(device) | {
+        "certificate": certificate_view(call.conn, pk, _renewal(call), call.now),
         "departure": departure_text(device, call.now),
         "update_channel": device_channel(call.conn, pk, call.now),
     }
+
+
+def _renewal(call: Call[Any, Any]) -> RenewalPeriod:
+    return RenewalPeriod.of(timedelta(days=call.services.settings.certificate_days))
 
 
 def _set_tags(call: Call[NoQuery, NewTags]) -> Reply:

@@ -6,19 +6,14 @@ one such block, run in a worker thread.
 
 from __future__ import annotations
 
-import threading
+import re
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, Literal
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
-from mdm.errors import Unavailable
 from mdm.storage import postgresql, sqlite
 from mdm.storage.faults import faults_translated
 from mdm.storage.urls import parse_database_url
@@ -28,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-__all__ = ["Database", "migration_config"]
+__all__ = ["Database"]
 
 _ADVISORY_LOCK: Final = 0x63737062
 """pg_advisory lock number of a migration: "cspb"."""
@@ -37,9 +32,8 @@ _LOCK_WAIT: Final = "60s"
 _TABLE_LOCK_TIMEOUT: Final = "4s"
 _STATEMENT_TIMEOUT: Final = "5s"
 """A migration that needs more than this would stop a running service for longer than its clients wait."""
-
-_alembic = threading.Lock()
-"""Alembic keeps the migration under way in a module global."""
+_SCRIPT: Final = re.compile(r"([0-9]{4})_\w+\.py")
+"""The name of a migration's file: its revision, and what it is about."""
 
 
 class Database:
@@ -94,7 +88,7 @@ class Database:
     def at_head(self) -> bool:
         """Whether the schema is the one this version of the code was written for."""
         with self.read() as connection:
-            return self._revision(connection) == self._head
+            return _revision(connection) == _head()
 
     def migrate(self) -> None:
         """Bring the schema to the head in one transaction; two processes that start together take turns.
@@ -103,16 +97,11 @@ class Database:
         """
         if self.at_head():
             return
-        with _alembic, self.migrating() as connection:
-            revision = self._revision(connection)
-            known = {script.revision for script in ScriptDirectory.from_config(self._config).walk_revisions()}
-            if revision is not None and revision not in known:
-                raise Unavailable(
-                    f"The database is at revision {revision}, which this version does not know: "
-                    "a newer version of csp-bridge has used it."
-                )
-            self._config.attributes["connection"] = connection
-            command.upgrade(self._config, "head")
+        # Imported here: Alembic costs each start a tenth of a second, and a database that is at the head needs none.
+        from mdm.storage.migration import upgrade  # noqa: PLC0415
+
+        with self.migrating() as connection:
+            upgrade(connection, _revision(connection))
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
@@ -138,25 +127,20 @@ class Database:
             return sqlite.migration_engine(self._url)
         return postgresql.migration_engine(self._url)
 
-    @staticmethod
-    def _revision(connection: Connection) -> str | None:
-        return MigrationContext.configure(connection).get_current_revision()
 
-    @cached_property
-    def _config(self) -> Config:
-        return migration_config()
-
-    @cached_property
-    def _head(self) -> str | None:
-        return ScriptDirectory.from_config(self._config).get_current_head()
+def _revision(connection: Connection) -> str | None:
+    """What the database says of its schema; None for one without any."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
 
 
-def migration_config() -> Config:
-    """Return Alembic's configuration for the `migrations` package, wherever it is installed."""
-    config = Config()
-    location = str(files("migrations")).replace("%", "%%")  # the option is interpolated
-    config.set_main_option("script_location", location)
-    return config
+@cache
+def _head() -> str:
+    """The newest revision there is, by the names of the files: reading them all takes Alembic."""
+    scripts = (_SCRIPT.fullmatch(each.name) for each in files("migrations.versions").iterdir())
+    return max(script[1] for script in scripts if script is not None)
 
 
 def _take_turns(connection: Connection) -> None:

@@ -10,6 +10,7 @@ import pytest
 from lxml import etree
 
 from mdm.ca.csr import read_csr
+from mdm.ca.renewal import RenewalPeriod
 from mdm.devices.registry import Credentials, ServerCredentials
 from mdm.enrolment.discovery import DISCOVER, Discover, read_discover, write_discover_response
 from mdm.enrolment.envelope import BinaryToken, UsernameToken, read_envelope
@@ -246,6 +247,7 @@ def test_the_provisioning_document() -> None:
             user_store=True,
             account=Account("https://x/omadm", "TestMDMServer", "x", credentials, "u", "d", "i"),
             poll=PollSchedule(),
+            renewal=RenewalPeriod(42, 4),
         )
     )
     for path in (

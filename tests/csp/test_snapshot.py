@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from csp.guid import guid_segment
@@ -470,6 +470,14 @@ def test_what_is_no_name_is_none_after_a_good_one_either(name: str) -> None:
     assert reading.below(f"{CSP}/InstalledUpdates/{ONE}") == (ONE,)
 
 
+def test_an_escaped_name_behind_a_child_is_read() -> None:
+    """A device may escape what needs no escape, at any depth."""
+    reading = _Addresses(("installedupdates",))
+    assert reading.below(f"{CSP}/InstalledUpdates/{ONE}") == (ONE,)
+    address = f"{CSP}/InstalledUpdates/{ONE}/Revision%4Eumber/A%2Fb"
+    assert reading.below(address) == _path_of(address)[1:] == (ONE, "revisionnumber", "a/b")  # type: ignore[index]
+
+
 @pytest.mark.parametrize("uri", ["./Vendor/MSFT/Update/".ljust(513, "x"), "./Vendor/MSFT/Update" + "/x" * 14])
 def test_an_address_no_device_has_is_none(uri: str) -> None:
     """Longer or deeper than anything in the tree: not worth taking apart."""
@@ -761,7 +769,6 @@ def test_any_device_is_read_back_from_struct_data(data: st.DataObject, device: D
     assert read(*answers) == UpdateSnapshot(lists=device.lists, last_successful_scan_time=device.scan_time)
 
 
-@settings(max_examples=50)  # a device is dear to draw, and the plain form has few spellings
 @given(st.data(), devices())
 def test_any_device_is_read_back_from_the_plain_form(data: st.DataObject, device: Device) -> None:
     """The plain form brings the same updates, without their leaves."""
@@ -770,7 +777,6 @@ def test_any_device_is_read_back_from_the_plain_form(data: st.DataObject, device
     assert read(*answers) == UpdateSnapshot(lists=bare, last_successful_scan_time=device.scan_time)
 
 
-@settings(max_examples=50)  # as above: what matters here is which Gets fail
 @given(st.data(), devices(), st.sets(st.integers(0, 5)), st.sampled_from([None, 404, 406, 500]))
 def test_a_failed_get_never_gives_an_empty_list(
     data: st.DataObject, device: Device, failing: set[int], status: int | None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mdm.ca.pkcs7 import SignedContent
@@ -54,7 +54,6 @@ def test_the_corpus(target: ModuleType) -> None:
         target.run(path.read_bytes())
 
 
-@settings(max_examples=200)
 @given(data=st.binary(max_size=2_000))
 @pytest.mark.parametrize("name", TARGETS)
 def test_bytes_as_choices(name: str, data: bytes) -> None:
@@ -62,7 +61,6 @@ def test_bytes_as_choices(name: str, data: bytes) -> None:
     TARGETS[name].run(data)
 
 
-@settings(max_examples=200)
 @given(path=st.sampled_from(GOLDEN), seed=st.integers(0, 2**32), again=st.integers(0, 2**32))
 @pytest.mark.parametrize("name", TARGETS)
 def test_neighbours_of_golden_messages(name: str, path: Path, seed: int, again: int) -> None:

@@ -194,6 +194,11 @@ def test_the_organisations_own(run: Run, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert "CN=Contoso" in out
     assert re.search(r"^state +issues, imported ", out, re.MULTILINE)
+    warning = "\n\nThe authority that issues ends within 365 days (BRIDGE_CERTIFICATE_DAYS), and\n"
+    assert warning in out
+    assert warning in run("show")[1]
+    run("create", "--replace")
+    assert warning not in run("show")[1]
     code, _, err = run(*("import", "--key", key, "--chain", chain, "--passphrase-file", secret, "--replace"))
     assert (code, err) == (2, "csp-bridge: This certificate authority is stored already.\n")
 

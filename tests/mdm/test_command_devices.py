@@ -8,16 +8,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from mdm.audit import Origin, list_entries
 from mdm.cli import main
 from mdm.clock import utc_now
-from mdm.devices.registry import create_device
+from mdm.devices.registry import create_device, device_pk
 from mdm.storage.engine import Database
 from mdm.storage.secrets import SecretBox
 from mdm.storage.statements import table_of
-from mdm.storage.tables import Device
+from mdm.storage.tables import CertificateAuthority, Device, IssuedCertificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,6 +114,50 @@ def test_a_device_is_shown(database: Database, data_dir: Path, run: Callable[...
     shown = json.loads(run("show", public_id, "--json"))
     assert (shown["state"], shown["departure"].split()[0]) == ("retiring", "Asked")
     assert "not said yet" in run("show", enrol(database, data_dir, "DEV2", "Other"))
+
+
+def test_certificates_that_end(
+    database: Database, data_dir: Path, run: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found by their state, said on the page of the device, and in JSON."""
+    enrol(database, data_dir, "DEV1", "Front desk")
+    late = enrol(database, data_dir, "DEV2", "Workshop", certificate_required=True)
+    now = utc_now()
+    with database.write() as conn:
+        conn.execute(
+            insert(CertificateAuthority).values(
+                id="ca_1", origin="created", root_der=b"r", sealed_key=b"k", created_at=now
+            )
+        )
+        conn.execute(
+            insert(IssuedCertificate).values(
+                serial="ab" * 20,
+                authority_id="ca_1",
+                device_pk=device_pk(conn, late),
+                subject="CN=x",
+                sha256="0" * 64,
+                thumbprint="0" * 40,
+                issued_at=now,
+                not_before=now,
+                not_after=now + timedelta(days=10),
+            )
+        )
+    assert [line.split()[0] for line in run("list", "--certificate", "ends_soon").splitlines()] == [
+        "ID",
+        late,
+    ]
+    assert run("list", "--certificate", "good").count("\n") == 1
+    assert run("list", "--certificate", "ends_soon", "--state", "retiring").count("\n") == 1
+    page = run("show", late)
+    assert f"identity   certificate {'ab' * 20}\n" in page
+    assert "\n\nIt ends on " in page
+    assert json.loads(run("show", late, "--json"))["certificate"]["state"] == "ends_soon"
+    assert "identity   its messages\n" in run("show", "DEV1")
+    assert json.loads(run("show", "DEV1", "--json"))["certificate"] is None
+    for option in ("--certificate", "--state"):
+        with pytest.raises(SystemExit):
+            run("list", option, "soon")
+        assert "invalid choice: 'soon' (choose from '" in capsys.readouterr().err
 
 
 def test_retired_and_kept(database: Database, data_dir: Path, run: Callable[..., str]) -> None:

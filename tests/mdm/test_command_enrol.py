@@ -61,6 +61,9 @@ def test_tokens(run: object, data_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert secret not in listed
     assert "is revoked" in run("token", "revoke", token_id)
     assert "revoked" in run("token", "list")
+    run("token", "create", "--name", "long " * 30)
+    assert {len(line) for line in run("token", "list").splitlines()} >= {80}
+    assert max(map(len, run("token", "list").splitlines())) == 80
     assert who(data_dir, secret) is None
     assert "There is no enrolment token nothing" in run("token", "revoke", "nothing", code=1)
 
@@ -85,6 +88,7 @@ def test_users(run: object, data_dir: Path) -> None:
     assert "already" in run("user", "create", USER.upper(), code=1)
     listed = run("user", "list")
     assert "up to 3" in listed
+    assert max(map(len, listed.splitlines())) <= 80
     assert "enabled" in listed
     second = password(run("user", "password", USER))
     assert who(data_dir, first) is None

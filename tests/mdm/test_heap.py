@@ -20,4 +20,5 @@ def test_what_exists_is_left_out_of_collection() -> None:
         assert gc.collect() >= 1
     finally:
         gc.set_threshold(*threshold)
-        gc.unfreeze()
+        if not before:
+            gc.unfreeze()

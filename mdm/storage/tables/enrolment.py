@@ -73,7 +73,7 @@ class EnrolmentTicket(SQLModel, table=True):
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     request_sha256: str | None = None
-    """Of the certificate request it was used for: the device may repeat that, if it heard no answer."""
+    """Of the certificate request and DeviceID it was used for: the device may repeat them, if it heard no answer."""
 
 
 class EnrolmentFailure(SQLModel, table=True):
@@ -115,4 +115,4 @@ class Enrolment(SQLModel, table=True):
     thumbprint: str
     """SHA-1 of that certificate."""
     request_sha256: str = Field(index=True)
-    """Of the certificate request; a device that heard no answer sends the same again."""
+    """Of the certificate request and the DeviceID; a device that heard no answer sends the same again."""

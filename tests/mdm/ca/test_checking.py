@@ -283,7 +283,7 @@ def test_a_good_one_costs_one_query(database: Database, issued: Issued, now: dat
 
 
 @given(place=st.integers(0, 4000), change=st.integers(1, 255))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_changed_octet_passes(
     sqlite_database: Database,
     box: SecretBox,

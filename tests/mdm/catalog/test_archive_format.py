@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mdm.catalog import archive_format
@@ -113,7 +113,6 @@ def test_any_tar_program_lists_it() -> None:
         )
     )
 )
-@settings(max_examples=50)
 def test_any_records_survive(records: Any) -> None:
     """Whatever is in them, and however kinds alternate."""
     assert read(write(*records)) == records
@@ -147,7 +146,6 @@ def test_a_manifest_that_was_changed_is_refused() -> None:
 
 
 @given(st.data())
-@settings(max_examples=100)
 def test_no_changed_octet_goes_unnoticed(data: st.DataObject) -> None:
     """Whatever is read of a damaged archive is what was written, or it is refused."""
     archive = bytearray(write(*RECORDS))

@@ -91,7 +91,7 @@ def test_query_syntax_is_only_signs(titles: Database, text: str) -> None:
     assert found(titles, text) in {"", "c"}
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60))
 def test_whatever_is_typed_is_answered(titles: Database, text: str) -> None:
     """And what is found has the words, or a word that begins like the last."""

@@ -226,6 +226,18 @@ def test_a_message_written_anew_gets_the_reply_it_missed(bench: Bench) -> None:
     assert bench.dump() == before
 
 
+def test_a_reply_of_tomorrow_is_not_given_again(sqlite_bench: Bench) -> None:
+    """The same package 1 after a clock that was a day ahead has been put right: it begins a session."""
+    device = sqlite_bench.enrol(scheme=BASIC)
+    message, _ = device.begin("0")
+    right = sqlite_bench.now
+    sqlite_bench.now += timedelta(days=1)
+    device.post(message)
+    sqlite_bench.now = right
+    device.post(message)
+    assert [row["sent_at"] for row in sqlite_bench.rows("dm_reply")] == [sqlite_bench.now]
+
+
 def test_an_old_package_1_is_no_repetition(sqlite_bench: Bench) -> None:
     """SessionID starts again at 0 after a boot: identical bytes after the window must prove themselves."""
     device = sqlite_bench.enrol()

@@ -221,6 +221,23 @@ def test_an_hour_forgets(bench: Bench) -> None:
     assert failures(bench) == [(HERE, 1, False)]
 
 
+def test_a_clock_that_was_ahead_blocks_nobody(bench: Bench) -> None:
+    """Once it has been put right, failures of a future day neither block nor count, and the next one removes them."""
+    device = bench.enrol()
+    right = bench.now
+    bench.now += timedelta(days=1)
+    guesses(bench, device, [HERE] * 3)
+    assert failures(bench) == [(HERE, MAX_FAILURES, True)]
+    bench.now = right
+    bench.remote_addr = HERE
+    assert device.check_in() is Verdict.END
+    bench.now += timedelta(days=1)
+    guesses(bench, device, [HERE, ELSEWHERE])
+    bench.now = right
+    assert guesses(bench, device, [HERE]) == [True]
+    assert failures(bench) == [(HERE, 1, False)]
+
+
 def test_only_what_is_remembered_is_forgotten(bench: Bench) -> None:
     """The right password takes failures away, also old ones that count no more; where there are none it writes nothing."""
     device = bench.enrol()

@@ -333,6 +333,41 @@ def test_a_device_that_is_to_leave_is_told(bench: Bench) -> None:
     assert "it was told so on" in why(bench)[1]
 
 
+@pytest.mark.usefixtures("device")
+def test_a_device_that_cannot_prove_itself_any_more_is_told(bench: Bench) -> None:
+    """With when its certificate ended; one that is good says nothing, and is not asked for where messages prove."""
+    bench.add(
+        "certificate_authority",
+        id="ca_1",
+        origin="created",
+        current=True,
+        root_der=b"root",
+        sealed_key=b"key",
+        created_at=bench.now,
+    )
+    bench.add(
+        "issued_certificate",
+        serial="1" * 40,
+        authority_id="ca_1",
+        device_pk=bench.rows("device")[0]["pk"],
+        subject="CN=x",
+        sha256="0" * 64,
+        thumbprint="0" * 40,
+        issued_at=bench.now,
+        not_before=bench.now,
+        not_after=bench.now + DAY,
+    )
+    before = why(bench)
+    bench.now += 2 * DAY
+    assert why(bench)[0] == before[0] != "certificate_ended"
+    with bench.database.write() as conn:
+        conn.exec_driver_sql("UPDATE device SET certificate_required = (1 = 1)")
+    code, sentence = why(bench)[:2]
+    assert (code, sentence[:25]) == ("certificate_ended", "Its certificate ended on ")
+    bench.now -= 2 * DAY
+    assert why(bench)[0] == before[0]
+
+
 def test_every_answer_says_how_fresh_it_is(bench: Bench, device: ScriptedDevice) -> None:
     """When the device was seen, told and scanned, and when the catalogue was read; never is never."""
     seen = bench.rows("device")[0]["last_checkin_at"]

@@ -33,6 +33,7 @@ from mdm.devices.case import (
     Ring,
     RolloutFacts,
 )
+from mdm.devices.certificate import DeviceCertificate
 from mdm.devices.reasons import REASONS, explain
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -46,6 +47,8 @@ EULA = "eeeeeeee-0000-4000-8000-000000000001"
 
 KNOWN = UpdateFacts(A, classification_id=CLASS, title="Patch", eula_id=EULA)
 HEARD = Heard(NOW - HOUR, NOW - HOUR, NOW - HOUR, "2026-11-21T10:00:00Z")
+ENDED = DeviceCertificate("1" * 40, NOW - DAY)
+REVOKED = DeviceCertificate("2" * 40, NOW + DAY, NOW, "keyCompromise")
 OFFERED = Case(NOW, A, HEARD, Report("installable", NOW - DAY), KNOWN, NOW - 5 * DAY)
 SILENT = replace(OFFERED, report=None)
 APPROVED = replace(OFFERED, approvals=(Intent("apr_1", UPDATE, A),))
@@ -114,6 +117,28 @@ CASES: list[tuple[Case, str, str]] = [
         (
             "The device was asked to leave management on 2026-11-20 12:00 UTC: it was told so on 2026-11-21 12:00 UTC, and gets "
             "no updates meanwhile. Cancel its retirement to go on."
+        ),
+    ),
+    (
+        replace(APPROVED, heard=replace(HEARD, retire_requested_at=NOW - DAY, certificate=ENDED)),
+        "retiring",
+        (
+            "The device was asked to leave management on 2026-11-20 12:00 UTC and cannot be told any more: retire it at "
+            "once. Its certificate ended on 2026-11-20; Windows does not renew after that: the device has to be enrolled "
+            "again."
+        ),
+    ),
+    (
+        replace(APPROVED, heard=replace(HEARD, certificate=ENDED)),
+        "certificate_ended",
+        "Its certificate ended on 2026-11-20; Windows does not renew after that: the device has to be enrolled again.",
+    ),
+    (
+        replace(SILENT, heard=Heard(certificate=REVOKED)),
+        "certificate_ended",
+        (
+            "Its certificate was revoked on 2026-11-21 (keyCompromise); the device is refused until it is enrolled "
+            "again."
         ),
     ),
     # of one it does not speak of

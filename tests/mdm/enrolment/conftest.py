@@ -166,9 +166,7 @@ def open_station(
         secrets=bench.secrets,
         issuer=lambda conn: Authority.load(conn, bench.secrets),
         provider_id="CSPBridge",
-        certificate_lifetime=timedelta(days=365),
-        renewal=timedelta(days=42),
-        **values,
+        **{"certificate_lifetime": timedelta(days=365), **values},
     )
     app = Starlette(
         routes=enrolment_routes(service, public_url=public_url, clock=lambda: bench.now),

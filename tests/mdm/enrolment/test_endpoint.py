@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING, Any, cast
 
+import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
-from mdm.enrolment.endpoint import MEDIA_TYPE
+from mdm.enrolment.endpoint import MEDIA_TYPE, enrolment_routes
 from mdm.enrolment.envelope import LIMITS
 from mdm.enrolment.service import DISCOVERY_PATH, POLICY_PATH
 from mdm.lab.mde2 import discover, get_policies
+from mdm.rest.middleware import RequestId
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from io import StringIO
 
     from conftest import Station
+
+    from mdm.enrolment.service import Asked, EnrolmentService
 
 SOAP = {"Content-Type": MEDIA_TYPE}
 
@@ -115,3 +123,40 @@ def test_the_routes_are_those_of_windows(sqlite_station: Station) -> None:
         ("Policy.svc", "POST"),
         ("Enrollment.svc", "POST"),
     }
+
+
+def test_discovery_waits_for_nobody() -> None:
+    """Where to go is told while as many passwords are looked at as may be at a time, and more wait for that."""
+    release, busy = threading.Event(), threading.Semaphore(0)
+
+    class Busy:
+        """A service whose policies take as long as the test wants."""
+
+        def discover(self, _asked: Asked, _now: datetime) -> bytes:
+            return b"here"
+
+        def get_policies(self, _asked: Asked, _now: datetime) -> bytes:
+            busy.release()
+            release.wait(20)
+            return b"policies"
+
+        request_token = get_policies
+
+    routes = enrolment_routes(cast("EnrolmentService", Busy()), public_url="https://mdm.example.test")
+    app = Starlette(routes=routes, middleware=[Middleware(RequestId)])
+
+    async def ask() -> None:
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="https://mdm.example.test") as http:
+            asked = [asyncio.create_task(http.post(POLICY_PATH, headers=SOAP)) for _ in range(6)]
+            try:
+                for _ in range(4):
+                    assert await asyncio.to_thread(busy.acquire, timeout=20)
+                answer = await asyncio.wait_for(http.post(DISCOVERY_PATH, headers=SOAP), 20)
+                assert (answer.status_code, answer.content) == (200, b"here")
+                assert not any(task.done() for task in asked)
+            finally:
+                release.set()
+            assert {response.content for response in await asyncio.gather(*asked)} == {b"policies"}
+
+    asyncio.run(ask())

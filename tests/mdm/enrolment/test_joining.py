@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -21,7 +22,9 @@ from mdm.devices.registry import delete_device
 from mdm.enrolment.authentication import Enroller
 from mdm.enrolment.faults import Spelling
 from mdm.enrolment.issuer import CertificateIssuer
+from mdm.enrolment.joining import MAX_DAILY, _known
 from mdm.enrolment.service import ENROLMENT_PATH, POLICY_PATH
+from mdm.enrolment.throttle import count_try, take_back
 from mdm.enrolment.tokens import list_tokens, revoke_token
 from mdm.enrolment.users import change_user, delete_user, set_password
 from mdm.errors import Unavailable
@@ -44,7 +47,7 @@ from syncml.writer import write_message
 if TYPE_CHECKING:
     from io import StringIO
 
-    from conftest import Station
+    from conftest import Bench, Station
     from lxml import etree
 
 BASE = "https://mdm.example.test"
@@ -193,6 +196,23 @@ def test_the_answer_has_the_documented_shape(station: Station) -> None:
     assert text(found, "//e:RequestID") == "0"
 
 
+@pytest.mark.parametrize(("lifetime", "period", "retry"), [(30, 15, 4), (7, 3, 3), (1, 1, 1)])
+def test_a_short_certificate_is_renewed_in_its_second_half(
+    sqlite_station: Station, lifetime: int, period: int, retry: int
+) -> None:
+    """The policy's answer and the document say the same; a certificate is not due on the day it is issued."""
+    station = sqlite_station.open(certificate_lifetime=timedelta(days=lifetime))
+    station.user()
+    policy = station.answer(POLICY_PATH, get_policies(USER, PASSWORD))
+    assert text(policy, "//p:validityPeriodSeconds") == str(lifetime * 86400)
+    assert text(policy, "//p:renewalPeriodSeconds") == str(period * 86400)
+    renew = station.enrol(USER, PASSWORD).xpath(
+        '//characteristic[@type="WSTEP"]/characteristic[@type="Renew"]/parm'
+    )
+    told = {each.get("name"): each.get("value") for each in renew}
+    assert told == {"ROBOSupport": "true", "RenewPeriod": str(period), "RetryInterval": str(retry)}
+
+
 def test_the_document(station: Station) -> None:
     """Certificates, account and polling, with the names and datatypes Windows needs."""
     station.user()
@@ -298,6 +318,21 @@ def test_a_device_enrolled_by_somebody_at_the_same_moment(
     assert [row["uses"] for row in station.bench.rows("enrolment_token", "created_at", "name")] == [1, 0]
 
 
+def test_a_new_device_id_taken_at_the_same_moment(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known by its hardware, and a moment before its new DeviceID became another device's: told to try again."""
+    token = station.token(max_uses=3)
+    station.enrol(USER, token)
+    station.enrol(USER, token, station.other_csr, DeviceID="B", HWDevID=None)
+    monkeypatch.setattr(
+        "mdm.enrolment.joining._known",
+        lambda conn, _, hardware_id: _known(conn, "unheard of", hardware_id),
+    )
+    subcode, why, _ = station.refused(USER, token, DeviceID="B")
+    assert (subcode, "Try again" in why) == ("s:EnrollmentServer", True)
+    assert [row["uses"] for row in station.bench.rows("enrolment_token")] == [2]
+    assert len(station.bench.rows("enrolment")) == 2
+
+
 def test_a_user_who_is_disabled_meanwhile(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between his password and his certificate."""
     user = station.user()
@@ -353,6 +388,27 @@ def test_an_answer_that_was_lost_is_given_again(station: Station) -> None:
     assert station.refused(USER, token)[0] == "s:Authentication"
 
 
+def test_one_use_is_one_device(station: Station) -> None:
+    """The same certificate request for another DeviceID is no repetition: a token enrols no more than it may."""
+    token = station.token()
+    station.enrol(USER, token)
+    subcode, why, _ = station.refused(USER, token, DeviceID="B", HWDevID="C" * 64)
+    assert (subcode, "as many devices as it may" in why) == ("s:Authorization", True)
+    assert len(station.bench.rows("device")) == 1
+    station.enrol(USER, token)
+
+
+@pytest.mark.parametrize("column", ["retire_requested_at", "unenrolled_at"])
+def test_who_was_sent_away_needs_another_token(station: Station, column: str) -> None:
+    """A device that IT lets go does not come back by the request it was enrolled with."""
+    token = station.token()
+    station.enrol(USER, token)
+    with station.bench.database.write() as conn:
+        conn.execute(update(table_of(Device)).values({column: station.now}))
+    assert "as many devices as it may" in station.refused(USER, token)[1]
+    station.enrol(USER, station.token(replaces=True))
+
+
 def test_the_same_user_enrols_again(station: Station) -> None:
     """The device keeps its row under its new DeviceID; its old certificate is refused."""
     station.user()
@@ -396,6 +452,36 @@ def test_a_new_enrolment_leaves_nothing_of_the_old_one(station: Station) -> None
     assert [bench.rows(table) for table in gone] == [[], [], [], []]
     assert [len(bench.rows(table)) for table in ("device_update", "device_tag", "enrolment")] == [1, 1, 2]
     assert [row["detail"]["again"] for row in bench.rows("device_event", "seq")] == [False, True]
+
+
+def test_a_device_enrols_so_often_a_day_and_no_oftener(sqlite_station: Station) -> None:
+    """A lost answer is given again, but certificates are not issued without end; the next day it may again."""
+    station = sqlite_station
+    token = station.token(max_uses=50, lifetime=timedelta(days=3))
+    for _ in range(MAX_DAILY):
+        station.enrol(USER, token)
+    subcode, why, _ = station.refused(USER, token)
+    assert (subcode, f"{MAX_DAILY} times within a day" in why) == ("s:Authorization", True)
+    assert len(station.bench.rows("issued_certificate")) == MAX_DAILY
+    station.bench.now += timedelta(days=1, minutes=5)
+    station.enrol(USER, token)
+
+
+def test_what_nobody_foresaw_is_a_fault_too(
+    sqlite_station: Station, monkeypatch: pytest.MonkeyPatch, logged: StringIO
+) -> None:
+    """80180006, with the request id that stands beside the exception in the log, and without its text."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("canary-7f3a")
+
+    monkeypatch.setattr("mdm.enrolment.service.join", fail)
+    subcode, why, _ = sqlite_station.refused(USER, sqlite_station.token())
+    assert subcode == "a:InternalServiceFault"
+    (line,) = (json.loads(each) for each in logged.getvalue().splitlines() if "enrolment_failed" in each)
+    assert line["request_id"] in why
+    assert "canary-7f3a" not in why
+    assert "canary-7f3a" in json.dumps(line)
 
 
 def test_nobody_takes_over_anothers_device(station: Station) -> None:
@@ -512,8 +598,45 @@ def test_an_address_is_locked_out(sqlite_station: Station) -> None:
     for number in range(100):
         sqlite_station.fault(POLICY_PATH, get_policies(f"user{number}", "A" * 24))
     assert "Wait 15 minutes" in sqlite_station.fault(POLICY_PATH, get_policies(USER, token))[1]
+    for number in range(5):
+        sqlite_station.fault(POLICY_PATH, get_policies(f"another{number}", PASSWORD))
+    assert len(sqlite_station.bench.rows("enrolment_failure")) == 1  # names asked for in vain leave nothing
     sqlite_station.bench.now += timedelta(minutes=15)
     sqlite_station.enrol(USER, token)
+
+
+def test_a_clock_that_was_ahead_locks_nobody_out(station: Station) -> None:
+    """Failures of a future day count for nothing once the clock has been put right, and are forgotten."""
+    station.user()
+    right = station.now
+    station.bench.now += timedelta(days=1)
+    for _ in range(10):
+        station.fault(POLICY_PATH, get_policies(USER, "not this one"))
+    station.fault(POLICY_PATH, get_policies("another", "not this one"))
+    station.bench.now = right
+    station.enrol(USER, PASSWORD)
+    assert [row["failures"] for row in station.bench.rows("enrolment_failure")] == [0, 0]
+
+
+def test_two_from_one_place_never_wait_for_each_other(bench: Bench) -> None:
+    """A try and the end of another hold their rows in one order, however these lie in the table."""
+    keys = {"a": 5, "b": 5}
+    with bench.database.write() as conn:
+        for key in sorted(keys, reverse=True):
+            count_try(conn, {key: 5}, now=bench.now)
+
+    def end() -> None:
+        with bench.database.write() as conn:
+            take_back(conn, keys)
+
+    with ThreadPoolExecutor(1) as pool:
+        with bench.database.write() as conn:
+            count_try(conn, {"a": 5}, now=bench.now)
+            ended = pool.submit(end)
+            wait([ended], timeout=0.2)  # by then it waits for the row that is held here
+            count_try(conn, {"b": 5}, now=bench.now)
+        ended.result()
+    assert [row["failures"] for row in bench.rows("enrolment_failure")] == [1, 1]
 
 
 def test_successes_count_for_nothing(sqlite_station: Station) -> None:

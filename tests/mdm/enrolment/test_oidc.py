@@ -87,6 +87,7 @@ def test_another_claim_names_the_user(lab: LabProvider, now: datetime) -> None:
         (Spoiler.ALG_NONE, "none"),
         (Spoiler.SHARED_SECRET, "HS256"),
         (Spoiler.NO_TOKEN_AT_ALL, "its ID token is not good"),
+        (Spoiler.DEEP_TOKEN, "its ID token is not good"),
         (Spoiler.NO_KEYS, "its ID token is not good"),
         (Spoiler.NO_ID_TOKEN, "no ID token"),
         (Spoiler.NO_USERNAME, "no user name in the claim preferred_username"),

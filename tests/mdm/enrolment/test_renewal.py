@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -330,6 +330,16 @@ def test_the_window(sqlite_pc: Pc, before_end: timedelta, allowed: bool) -> None
     assert (subcode, error) == ("s:Authorization", "NotEligibleToRenew")
     end = sqlite_pc.certificate.not_valid_after_utc
     assert f"good until {end:%Y-%m-%d} and may be renewed from {end - WINDOW - CLOCKS:%Y-%m-%d} on" in why
+
+
+def test_a_setting_that_was_shortened(sqlite_pc: Pc) -> None:
+    """A device renews when it was told to at its enrolment, although the certificates of today are renewed later."""
+    shorter = sqlite_pc.station.open(certificate_lifetime=timedelta(days=20))
+    connection = Wearing(shorter.client.app)
+    shorter.client = TestClient(connection, base_url="https://mdm.example.test", client=("192.0.2.7", 50000))
+    pc = replace(sqlite_pc, station=shorter, connection=connection)
+    pc.wait_until(WINDOW)
+    assert pc.good(own(pc.renew()))
 
 
 def expired(pc: Pc) -> bytes:

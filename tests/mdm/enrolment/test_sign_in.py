@@ -366,6 +366,17 @@ def test_what_is_no_form(sqlite_station: Station, body: bytes, content_type: str
     assert "This sign-in cannot go on" in response.text
 
 
+@pytest.mark.parametrize("path", [PATH, BACK])
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [("&".join(f"{number:x}" for number in range(30)), "more parameters"), ("x=" + "a" * 17000, "longer")],
+)
+def test_an_address_of_many_parameters(sqlite_station: Station, path: str, more: str, why: str) -> None:
+    """It is refused before anything is looked up in it: thousands of names would hold up everybody."""
+    response = browser(sqlite_station).get(f"{path}?appru={TARGET}&{more}")
+    assert (response.status_code, why in response.text) == (400, True)
+
+
 def test_a_form_that_ends_early(sqlite_station: Station, logged: StringIO) -> None:
     """A browser that is closed while it sends is no error of the service."""
     sent: list[Any] = []

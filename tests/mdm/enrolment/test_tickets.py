@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mdm.audit import Origin
+from mdm.devices.registry import delete_device
 from mdm.enrolment.authentication import TICKET_TYPE
 from mdm.enrolment.envelope import BinaryToken
 from mdm.enrolment.service import ENROLMENT_PATH, POLICY_PATH
@@ -95,6 +96,27 @@ def test_a_ticket_enrols_one_device(station: Station, kind: str) -> None:
     assert first["by_id"] == again["by_id"]
     assert len(station.bench.rows("device")) == 1
     assert [row["uses"] for row in station.bench.rows("enrolment_token")] == [1] * (kind == "token")
+
+
+def test_a_ticket_is_for_one_device_id(station: Station) -> None:
+    """The same certificate request for another DeviceID is no repetition."""
+    ticket = ticket_of(station, "federated", "fed_1")
+    assert succeeds(station, ENROLMENT_PATH, request(ticket, station.csr))
+    subcode, why, _ = station.fault(
+        ENROLMENT_PATH, request(ticket, station.csr, DeviceID="B", HWDevID="C" * 64)
+    )
+    assert (subcode, "enrolled a device already" in why) == ("s:Authorization", True)
+    assert len(station.bench.rows("device")) == 1
+
+
+def test_a_ticket_brings_no_deleted_device_back(station: Station) -> None:
+    """A repetition answers for a device that is there; whoever was deleted signs in again."""
+    ticket = ticket_of(station, "federated", "fed_1")
+    assert succeeds(station, ENROLMENT_PATH, request(ticket, station.csr))
+    with station.bench.database.write() as conn:
+        delete_device(conn, ORIGIN, station.bench.rows("device")[0]["id"], now=station.now)
+    assert station.fault(ENROLMENT_PATH, request(ticket, station.csr))[0] == "s:Authorization"
+    assert station.bench.rows("device") == []
 
 
 def test_a_ticket_is_soon_over(station: Station) -> None:

@@ -402,7 +402,7 @@ def test_by_the_command_line(
     assert "has a new certificate" in capsys.readouterr().out
     assert main([*run]) == 0
     said = capsys.readouterr().out
-    assert "1 sessions, 0 not completed." in said
+    assert "1 session, 0 not completed." in said
     assert "renewed" not in said
     assert main(["device", "unenrol", *where]) == 0
     assert "has left management" in capsys.readouterr().out

@@ -138,7 +138,7 @@ def test_the_command_exits_1_when_sessions_fail(
     assert main(command(alone, "--sessions", "1", "--token", "t")) == 1
     out = capsys.readouterr().out
     assert "session 0: rejected (HTTP 404 nothing more)" in out
-    assert "1 sessions, 1 not completed." in out
+    assert "1 session, 1 not completed." in out
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +20,11 @@ from mdm.app import build_app
 from mdm.audit import Origin
 from mdm.log import configure_logging
 from mdm.settings import load_settings
+from mdm.storage.engine import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime, timedelta
+    from collections.abc import Callable, Iterator
+    from datetime import timedelta
     from pathlib import Path
 
     from conftest import Bench
@@ -122,6 +126,24 @@ def api(bench: Bench, data_dir: Path) -> Iterator[Api]:
 def sqlite_api(sqlite_bench: Bench, data_dir: Path) -> Iterator[Api]:
     """The API on SQLite, where the kind of database makes no difference."""
     yield from make_api(sqlite_bench, data_dir)
+
+
+@pytest.fixture(scope="module")
+def _module_api(
+    tmp_path_factory: pytest.TempPathFactory, _sqlite_template: Path, open_bench: Callable[..., Bench]
+) -> Iterator[Api]:
+    directory = tmp_path_factory.mktemp("kept")
+    shutil.copyfile(_sqlite_template, directory / "bridge.sqlite3")
+    with closing(Database(f"sqlite:///{directory / 'bridge.sqlite3'}")) as database:
+        bench = open_bench(database, directory, datetime(2026, 11, 21, 12, 0, tzinfo=UTC), lambda: b"nonce")
+        yield from make_api(bench, directory)
+
+
+@pytest.fixture
+def kept_api(request: pytest.FixtureRequest, _bare_environment: None) -> Api:
+    """One API on SQLite for the tests of a module that only ask and are refused."""
+    found: Api = request.getfixturevalue("_module_api")
+    return found
 
 
 @pytest.fixture

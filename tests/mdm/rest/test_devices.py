@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import update
 
+from mdm.storage.statements import table_of
+from mdm.storage.tables import IssuedCertificate
 from syncml.client import Outcome
 from syncml.messages import Item, Location
 
@@ -304,3 +308,50 @@ def test_whose_device_it_is(sqlite_api: Api) -> None:
     sqlite_api.refused(
         "POST", "/devices", 422, "validation_failed", json={"device_id": "DEV3", "enrolment_user": ""}
     )
+
+
+def test_a_certificate_and_its_end(api: Api) -> None:
+    """In the device, and as a filter; the days are those of the setting."""
+    now = api.bench.now
+    api.bench.enrol("DEV1")
+    api.bench.enrol("DEV2", certificate_required=True)
+    api.bench.add(
+        "certificate_authority",
+        id="ca_1",
+        origin="created",
+        root_der=b"r",
+        sealed_key=b"k",
+        created_at=now,
+    )
+    api.bench.add(
+        "issued_certificate",
+        serial="ab" * 20,
+        authority_id="ca_1",
+        device_pk=next(each["pk"] for each in api.bench.rows("device") if each["device_id"] == "DEV2"),
+        subject="CN=x",
+        sha256="0" * 64,
+        thumbprint="0" * 40,
+        issued_at=now,
+        not_before=now,
+        not_after=now + timedelta(days=30),
+    )
+
+    def found(**params: Any) -> list[str]:
+        return [each["device_id"] for each in api.get("/devices", **params)["items"]]
+
+    assert api.get("/devices/id-DEV1")["certificate"] is None
+    assert api.get("/devices/id-DEV2")["certificate"] == {
+        "serial": "ab" * 20,
+        "not_after": "2026-12-21T12:00:00Z",
+        "state": "renewal_due",
+        "sentence": "Good until 2026-12-21; the device should renew it when it is on next.",
+    }
+    assert found(certificate="renewal_due") == ["DEV2"]
+    assert found(certificate="renewal_due", state="retiring") == found(certificate="good") == []
+    with api.bench.database.write() as conn:
+        conn.execute(update(table_of(IssuedCertificate)).values(not_after=now - timedelta(seconds=1)))
+    assert found(certificate="ended") == ["DEV2"]
+    assert api.get("/devices/id-DEV2")["certificate"]["state"] == "ended"
+    for wrong in ("", "soon", "a\x00b"):
+        problem = api.refused("GET", "/devices", 422, "validation_failed", params={"certificate": wrong})
+        assert [each["pointer"] for each in problem["errors"]] == ["/certificate"]

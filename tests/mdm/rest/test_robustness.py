@@ -40,7 +40,7 @@ def like_member(field: Any) -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_request_makes_a_5xx(accepting_api: Api, data: st.DataObject) -> None:
     """Random paths, queries and bodies for every operation, on both databases."""

@@ -95,24 +95,24 @@ def test_the_table_and_the_routes_are_the_same(sqlite_api: Api) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=named)
-def test_each_operation_needs_exactly_its_scope(sqlite_api: Api, operation: Operation[Any, Any]) -> None:
+def test_each_operation_needs_exactly_its_scope(kept_api: Api, operation: Operation[Any, Any]) -> None:
     """All other scopes together are not enough; the scope alone passes the gate."""
     others = [scope for scope in Scope if scope not in {operation.scope, Scope.ADMIN}]
-    response = sqlite_api(operation.method, path_of(operation), token=sqlite_api.token_with(*others))
+    response = kept_api(operation.method, path_of(operation), token=kept_api.token_with(*others))
     assert response.status_code == 403
     assert response.json()["scope"] == operation.scope
     assert f'scope="{operation.scope}"' in response.headers["www-authenticate"]
     assert 'error="insufficient_scope"' in response.headers["www-authenticate"]
-    response = sqlite_api(operation.method, path_of(operation), token=sqlite_api.token_with(operation.scope))
+    response = kept_api(operation.method, path_of(operation), token=kept_api.token_with(operation.scope))
     assert response.status_code not in {401, 403} or operation.scope is Scope.EULA_ACCEPT
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=named)
 def test_unknown_query_parameters_are_refused_everywhere(
-    sqlite_api: Api, operation: Operation[Any, Any]
+    kept_api: Api, operation: Operation[Any, Any]
 ) -> None:
     """The problem lists the parameters there are."""
-    problem = sqlite_api.refused(
+    problem = kept_api.refused(
         operation.method, path_of(operation), 400, "unknown_parameter", params={"colour": "red"}
     )
     assert problem["parameters"] == sorted(operation.query.model_fields)
@@ -121,9 +121,9 @@ def test_unknown_query_parameters_are_refused_everywhere(
 @pytest.mark.parametrize(
     "operation", [each for each in OPERATIONS if each.method in {"POST", "PUT"}], ids=named
 )
-def test_unknown_body_members_are_refused_everywhere(sqlite_api: Api, operation: Operation[Any, Any]) -> None:
+def test_unknown_body_members_are_refused_everywhere(kept_api: Api, operation: Operation[Any, Any]) -> None:
     """Even where no body is expected at all."""
-    problem = sqlite_api.refused(
+    problem = kept_api.refused(
         operation.method, path_of(operation), 422, "validation_failed", json={"colour": "red"}
     )
     assert ("/colour", "unknown_member") in {(e["pointer"], e["code"]) for e in problem["errors"]}

@@ -602,4 +602,4 @@ def attempt(act: Callable[..., Step], *arguments: Any) -> Step | BridgeError:
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestAnyOrder.settings = settings(stateful_step_count=40)

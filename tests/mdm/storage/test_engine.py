@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mdm.storage import engine
-from mdm.storage.engine import Database, migration_config
+from mdm.storage import migration
+from mdm.storage.engine import Database
+from mdm.storage.migration import migration_config
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def test_a_password_is_not_shown() -> None:
 
 def test_migrations_are_found_under_any_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """A percent sign in the installation's path is not taken for interpolation."""
-    monkeypatch.setattr(engine, "files", lambda name: f"/opt/100%/{name}")
+    monkeypatch.setattr(migration, "files", lambda name: f"/opt/100%/{name}")
     assert migration_config().get_main_option("script_location") == "/opt/100%/migrations"
     monkeypatch.undo()
     assert migration_config().get_main_option("script_location") == str(files("migrations"))

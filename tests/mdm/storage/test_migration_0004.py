@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from mdm.catalog.cleanup import CleanupPolicy, clean_up
 from mdm.catalog.queries import list_updates
-from mdm.storage.engine import Database, migration_config
+from mdm.storage.engine import Database
+from mdm.storage.migration import migration_config
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from mdm.audit import Origin, list_entries, record
 from mdm.audit_chain import Link, verify
-from mdm.storage.engine import Database, migration_config
+from mdm.storage.engine import Database
+from mdm.storage.migration import migration_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from alembic import command
 from sqlalchemy import text
 
-from mdm.storage.engine import Database, migration_config
+from mdm.storage.engine import Database
+from mdm.storage.migration import migration_config
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from pytest_alembic import tests as checks
 from pytest_alembic.plugin.fixtures import alembic_runner  # noqa: F401 - the checks ask for it
 from sqlalchemy import Engine, text
 
 from mdm.errors import Unavailable
-from mdm.storage.engine import Database, migration_config
+from mdm.storage.engine import Database, _head
+from mdm.storage.migration import migration_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +52,11 @@ def alembic_engine(empty_database: Database) -> Iterator[Engine]:
 def test_there_is_one_head(alembic_runner: MigrationContext) -> None:  # noqa: F811 - the fixture
     """The history is one chain."""
     checks.test_single_head_revision(alembic_runner)
+
+
+def test_the_files_tell_the_head() -> None:
+    """`at_head` asks their names, and not Alembic, which of them is the last."""
+    assert _head() == ScriptDirectory.from_config(migration_config()).get_current_head()
 
 
 def test_upgrades_from_nothing(alembic_runner: MigrationContext) -> None:  # noqa: F811
@@ -200,7 +207,7 @@ def test_migrating_leaves_logging_alone(sqlite_url: str, data_dir: Any) -> None:
 def test_the_command_line_migrates_the_database_of_the_environment(empty_database_url: str) -> None:
     """`alembic` itself works on BRIDGE_DATABASE_URL, for the developer who writes the next migration."""
     script = (
-        "from alembic import command; from mdm.storage.engine import migration_config; "
+        "from alembic import command; from mdm.storage.migration import migration_config; "
         "command.upgrade(migration_config(), 'head')"
     )
     environment = os.environ | {"BRIDGE_DATABASE_URL": empty_database_url}
@@ -218,7 +225,7 @@ def test_the_command_line_asks_for_a_database() -> None:
 def test_a_new_migration_uses_portable_types(empty_database_url: str, tmp_path: Any) -> None:
     """What autogenerate writes names no class of this version of the code."""
     script = (
-        "from alembic import command; from mdm.storage.engine import migration_config; "
+        "from alembic import command; from mdm.storage.migration import migration_config; "
         f"c = migration_config(); c.set_main_option('version_locations', {str(tmp_path)!r}); "
         "c.set_main_option('path_separator', 'os'); "
         "command.revision(c, 'Try', autogenerate=True, rev_id='try')"

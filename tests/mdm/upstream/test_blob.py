@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mdm.lab.cabinet import pack_blob, pack_member
@@ -62,7 +62,6 @@ def test_a_text_of_several_frames_is_decoded() -> None:
     assert decode_cabinet(pack_blob(text)) == text
 
 
-@settings(max_examples=50)
 @given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\ufeff")))
 def test_any_text_survives_the_cabinet(text: str) -> None:
     """Whatever a document holds comes out again."""
@@ -159,7 +158,6 @@ def test_the_declared_size_is_bounded_before_decompression() -> None:
         decode_cabinet(cabinet, max_bytes=3)
 
 
-@settings(max_examples=100)
 @given(st.binary(max_size=200), st.integers(0, 120))
 def test_a_damaged_cabinet_is_a_blob_error_or_a_text(noise: bytes, at: int) -> None:
     """Whatever bytes come, nothing else leaves the decoder."""
