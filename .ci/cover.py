@@ -52,6 +52,7 @@ def _own_test_covers(module: Path) -> str | None:
             *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(test)),
             *(f"--cov={name}", "--cov-branch", "--cov-report=term-missing", "--cov-fail-under=100"),
             COVERAGE_FILE=f"{directory}/data",
+            BRIDGE_TEST_PROFILE="thorough",
             PYTEST_ADDOPTS="",
         )
     if done.returncode == 0:

@@ -63,10 +63,17 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_RAM)
 
 
+_PATIENCE: Final = 900
+"""Seconds for a test that starts processes: on a busy machine they take many times what they take alone."""
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what starts processes, so that no worker is left alone with the longest test at the end."""
     items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+    for item in items:
+        if item.get_closest_marker("e2e") is not None and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_PATIENCE))
 
 
 def pytest_collection_finish() -> None:

@@ -247,7 +247,7 @@ class _Measurement:
         self._sessions(_SAME, certified)
         self._sessions(_SAME_BARE, bare)
         # Certificates count whole seconds, and a new one has to end later than the old one.
-        time.sleep(1 - time.time() % 1)
+        time.sleep(1 - utc_now().microsecond / 1_000_000)
         self._renew(certified)
         self._sessions(_RENEWED, certified)
         length = min(length, yardstick())

@@ -79,7 +79,7 @@ def test_the_key_is_kept_encrypted(
         assert box.open(sealed) == clear
         assert clear[-40:] not in sealed
         assert Authority.load(conn, box).root == authority.root
-        with pytest.raises(Unavailable, match="key file"):
+        with pytest.raises(Unavailable, match="the key is not the database"):
             Authority.load(conn, SecretBox(b"o" * 32))
 
 
