@@ -13,7 +13,7 @@ import hmac
 import json
 import re
 import secrets
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self
 
@@ -70,6 +70,8 @@ class Visit:
         except (binascii.Error, ValueError, Unavailable):  # anybody may send any cookie
             return None
         if not isinstance(members, dict) or members.pop("for", None) != _PURPOSE:
+            return None
+        if members.keys() != {each.name for each in fields(cls)}:  # of another release: sign in again
             return None
         visit = cls(**members)
         return visit if now.timestamp() < visit.until else None

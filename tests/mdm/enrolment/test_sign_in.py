@@ -452,6 +452,27 @@ def test_secrets_are_never_written(station: Station, logged: StringIO) -> None:
     assert "enrolment_signed_in" in everything
 
 
+@pytest.mark.parametrize("change", ["more", "less", "other purpose", "no object"])
+def test_a_cookie_of_another_release_is_no_visit(sqlite_station: Station, change: str) -> None:
+    """Sealed with the same key and with other members in it: its owner signs in again, and nothing breaks."""
+    box, now = sqlite_station.bench.secrets, sqlite_station.now
+    visit = Visit.begin(TARGET, USER, now)
+    assert visit is not None
+    members = json.loads(box.open(base64.b64decode(visit.seal(box), altchars=b"-_")))
+    match change:
+        case "more":
+            members["news"] = 1
+        case "less":
+            del members["nonce"]
+        case "other purpose":
+            members["for"] = "something else"
+        case _:
+            members = [members]
+    sealed = base64.urlsafe_b64encode(box.seal(json.dumps(members).encode())).decode()
+    assert Visit.unseal(box, sealed, now) is None
+    assert Visit.unseal(box, visit.seal(box), now) == visit
+
+
 def test_no_page_without_the_setting(sqlite_station: Station) -> None:
     """By default there is none; with the settings it is there, with a provider or without."""
     bench = sqlite_station.bench
