@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mdm.clock import utc_now
 from mdm.commands.base import EXIT_FAILED, CommandError
-from mdm.enrolment.domain_check import check_domain
-from mdm.enrolment.server_check import Level, Target
+from mdm.readiness.domain_check import check_domain
+from mdm.readiness.server_check import Level, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mdm.enrolment.server_check import Finding
+    from mdm.readiness.server_check import Finding
 
 __all__ = ["add_parser"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from mdm.cli import main
 from mdm.commands import enroll_check
-from mdm.enrolment.server_check import Finding, Level, Target
+from mdm.readiness.server_check import Finding, Level, Target
 from mdm.tls.self_signed import self_signed
 
 if TYPE_CHECKING:

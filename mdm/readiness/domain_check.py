@@ -34,9 +34,9 @@ from mdm.enrolment.envelope import (
     text,
 )
 from mdm.enrolment.policy import GET_POLICIES
-from mdm.enrolment.probe import Endpoint, Unanswered, exchange, flight
-from mdm.enrolment.server_check import Finding, Level, Target, check_server
 from mdm.enrolment.service import DISCOVERY_PATH, ENROLMENT_PATH
+from mdm.readiness.probe import Endpoint, Unanswered, exchange, flight
+from mdm.readiness.server_check import Finding, Level, Target, check_server
 from syncml.errors import RemoteProtocolError
 from syncml.messages import Alert, Location, Message, SyncHdr
 from syncml.reader import read_message
@@ -45,7 +45,7 @@ from syncml.writer import write_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from mdm.enrolment.probe import Response
+    from mdm.readiness.probe import Response
 
 __all__ = ["check_domain"]
 

@@ -7,14 +7,14 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from mdm.enrolment.probe import Deadline, Unanswered, flight, resolve, verdict
-from mdm.enrolment.server_certificate import Reading, read_chain
+from mdm.readiness.probe import Deadline, Unanswered, flight, resolve, verdict
+from mdm.readiness.server_certificate import Reading, read_chain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from datetime import datetime
 
-    from mdm.enrolment.probe import Endpoint
+    from mdm.readiness.probe import Endpoint
 
 __all__ = ["Finding", "Level", "Target", "check_server"]
 

@@ -28,11 +28,11 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from mdm.app import build_app
-from mdm.enrolment import probe
-from mdm.enrolment.domain_check import check_domain
-from mdm.enrolment.probe import Deadline, Endpoint, Unanswered
-from mdm.enrolment.server_certificate import read_chain
-from mdm.enrolment.server_check import Finding, Level, Target
+from mdm.readiness import probe
+from mdm.readiness.domain_check import check_domain
+from mdm.readiness.probe import Deadline, Endpoint, Unanswered
+from mdm.readiness.server_certificate import read_chain
+from mdm.readiness.server_check import Finding, Level, Target
 from mdm.settings import load_settings
 from mdm.storage.secrets import SecretBox
 from mdm.storage.statements import table_of
@@ -551,7 +551,7 @@ def test_what_is_no_tls(talk: Any, words: str) -> None:
 def test_a_certificate_that_cannot_be_read(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said, and the endpoints are looked at."""
     monkeypatch.setattr(
-        "mdm.enrolment.server_check.flight",
+        "mdm.readiness.server_check.flight",
         lambda _endpoint, _deadline: probe.Flight((b"0\x00",), asks_certificate=True),
     )
     assert list(front.bad()) == ["certificate"]
@@ -563,7 +563,7 @@ def test_a_server_that_goes_away_in_between(front: Front, monkeypatch: pytest.Mo
     def fail(_endpoint: Endpoint, _deadline: Deadline) -> probe.Flight:
         raise Unanswered("the connection failed")
 
-    monkeypatch.setattr("mdm.enrolment.domain_check.flight", fail)
+    monkeypatch.setattr("mdm.readiness.domain_check.flight", fail)
     found = front.bad()
     assert list(found) == ["client_certificate"]
     assert found["client_certificate"].why == "It fails: the connection failed."
@@ -580,7 +580,7 @@ def test_services_at_a_host_that_does_not_answer(
             return flight(endpoint, deadline)
         raise Unanswered("the connection failed")
 
-    monkeypatch.setattr("mdm.enrolment.server_check.flight", fail)
+    monkeypatch.setattr("mdm.readiness.server_check.flight", fail)
     found = open_front(public_url="https://mdm.example.test").bad()
     assert list(found) == ["tls"]
     assert found["tls"].looked_at == "mdm.example.test:443"
