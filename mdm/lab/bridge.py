@@ -24,6 +24,7 @@ _READY_WITHIN: Final = 30
 _STOP_WITHIN: Final = 15
 _POLL: Final = 0.05
 _TIMEOUT: Final = 10
+_PROBE: Final = 2
 
 
 class BridgeDown(Exception):  # noqa: N818 - named for the state of things
@@ -154,6 +155,7 @@ class BridgeProcess:
         """Whether it answers. Its certificate may be made only now, so each question has a connection of its own."""
         try:
             with self.client() as http:
-                return http.get(f"{self.url}/readyz").status_code == httpx2.codes.OK
+                # Somebody else's port may take the question and never answer.
+                return http.get(f"{self.url}/readyz", timeout=_PROBE).status_code == httpx2.codes.OK
         except (httpx2.TransportError, FileNotFoundError):
             return False

@@ -4,7 +4,8 @@ uvicorn 0.54 leaves it out of the ASGI scope (its issues 3132 and 3133); `on_mes
 each request is made. What is overridden here, a test holds against the installed release.
 
 It also bounds what uvicorn does not: how large a request's head may be, and how long a client may be silent in the
-middle of a request. Otherwise anybody could fill the memory with headers, or hold every connection there is.
+middle of a request. Otherwise anybody could fill the memory with headers, or hold every connection there is. And it
+does not wait for clients that leave a connection open and look away: they would hold up each stop of the service.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ MAX_HEAD: Final = 64 * 1024
 """Octets that may come without an end of the head or a part of the body in them: a proxy's Client-Cert has up to 14 KiB."""
 
 
+_FAREWELL: Final = 1.0
+
+
 class TlsHttpProtocol(HttpToolsProtocol):
     """HTTP/1.1 over TCP or TLS; over TLS each request's scope has the client's certificate, if it showed one."""
 
@@ -37,6 +41,7 @@ class TlsHttpProtocol(HttpToolsProtocol):
         self._head = 0
         self._read_on = False
         self._timer: asyncio.TimerHandle | None = None
+        self._farewell: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Keep the certificate of the handshake, which is over by now and has accepted it."""
@@ -49,6 +54,8 @@ class TlsHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._stop_waiting()
+        if self._farewell is not None:
+            self._farewell.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -91,6 +98,22 @@ class TlsHttpProtocol(HttpToolsProtocol):
             self._wait()
         else:
             self.transport.close()
+            self._part()
+
+    def shutdown(self) -> None:
+        """The service stops: a connection between two requests ends at once, others with their answer."""
+        super().shutdown()
+        self._part()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing has come for long: the connection ends."""
+        super().timeout_keep_alive_handler()
+        self._part()
+
+    def _part(self) -> None:
+        """Wait no longer than a second for a client that says no goodbye: over TLS asyncio waits for half a minute."""
+        if self.transport.is_closing() and self._farewell is None:
+            self._farewell = self.loop.call_later(_FAREWELL, self.transport.abort)
 
     def on_message_begin(self) -> None:
         """Begin the scope of a request."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ import pytest
 from mdm.tls.protocol import MAX_HEAD, TlsHttpProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from http.client import HTTPConnection
 
     from conftest import Service
 
@@ -113,3 +115,71 @@ def test_it_is_not_the_client_who_keeps_us_waiting(port: int, monkeypatch: pytes
     assert answers(port, late + b"Content-Length: %d\r\n\r\n" % LARGE + b"b" * LARGE).endswith(
         b"\r\n\r\n%d" % LARGE
     )
+
+
+@pytest.fixture
+def kept() -> Iterator[list[HTTPConnection]]:
+    """Connections that outlive the server."""
+    connections: list[HTTPConnection] = []
+    yield connections
+    for connection in connections:
+        connection.close()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("tls", [True, False], ids=["tls", "plain"])
+def test_nobody_who_looks_away_holds_up_the_end(
+    kept: list[HTTPConnection], serve: Callable[..., Service], loop: str, *, tls: bool
+) -> None:
+    """Clients that were answered, keep their connection and read no more: `serve` ends, and asserts that it does."""
+    service = serve(tls=tls, loop=loop)
+    for _ in range(3):
+        kept.append(service.connect())
+        assert service.ask(kept[-1])[0] == 200
+
+
+@pytest.mark.parametrize("said", [b"", POST])
+def test_nor_keeps_its_connection(
+    serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    """Over TLS, too, a client that falls silent and says no goodbye is cut off."""
+    lost = threading.Event()
+    connection_lost = TlsHttpProtocol.connection_lost
+
+    def note(self: TlsHttpProtocol, exc: Exception | None) -> None:
+        connection_lost(self, exc)
+        lost.set()
+
+    monkeypatch.setattr(TlsHttpProtocol, "patience", 0.2)
+    monkeypatch.setattr(TlsHttpProtocol, "connection_lost", note)
+    connection = serve().connect()
+    connection.connect()
+    assert connection.sock is not None
+    if said:
+        connection.sock.sendall(said)
+    assert lost.wait(10)
+    connection.close()
+
+
+def test_nor_after_an_answer(serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time between two requests is over: the same."""
+    lost = threading.Event()
+    connection_lost = TlsHttpProtocol.connection_lost
+
+    def note(self: TlsHttpProtocol, exc: Exception | None) -> None:
+        connection_lost(self, exc)
+        lost.set()
+
+    connection_made = TlsHttpProtocol.connection_made
+
+    def hurry(self: TlsHttpProtocol, transport: asyncio.Transport) -> None:
+        connection_made(self, transport)
+        self.timeout_keep_alive = 0.2  # type: ignore[assignment] # seconds, of which five are uvicorn's own
+
+    monkeypatch.setattr(TlsHttpProtocol, "connection_lost", note)
+    monkeypatch.setattr(TlsHttpProtocol, "connection_made", hurry)
+    service = serve()
+    connection = service.connect()
+    assert service.ask(connection)[0] == 200
+    assert lost.wait(10)
+    connection.close()
