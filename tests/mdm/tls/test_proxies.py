@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from conftest import Forge, Issued, Service
 
 DOCS = Path(__file__).parents[3] / "docs" / "tls.md"
+OLDER = "trusted_ca_cert_file"
+"""What Caddy before 2.8 calls `trust_pool file`, as the guide says."""
 
 
 def example(language: str) -> str:
@@ -93,6 +95,10 @@ def _caddy(directory: Path, own: Issued, authority: Path, port: int, bridge: int
     ):
         assert old in site
         site = site.replace(old, new)
+    said = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout
+    if tuple(map(int, re.findall(r"\d+", said)[:2])) < (2, 8):
+        assert f"`{OLDER}`" in DOCS.read_text(encoding="utf-8")
+        site = site.replace("trust_pool file", OLDER)
     (directory / "Caddyfile").write_text(
         f"{{\n admin off\n storage file_system {directory}\n auto_https disable_redirects\n}}\n{site}"
     )
