@@ -396,7 +396,10 @@ def _audited(view: RollbackView) -> dict[str, Any]:
 
 
 def _lock(conn: Connection, job_id: str) -> Row[Any]:
-    row = conn.execute(select(_job).where(_job.c.id == job_id).with_for_update()).one_or_none()
+    # The key is not what is held: a check-in that writes a device's row twice has PostgreSQL look at the job again, and
+    # would wait here for whoever waits for that row.
+    query = select(_job).where(_job.c.id == job_id).with_for_update(key_share=True)
+    row = conn.execute(query).one_or_none()
     if row is None:
         raise _unknown(job_id)
     return row
